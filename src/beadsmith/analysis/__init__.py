@@ -1,0 +1,1 @@
+"""Structure, dynamics and thermodynamics of trajectories, with error bars."""

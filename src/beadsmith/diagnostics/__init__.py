@@ -1,0 +1,1 @@
+"""Checks of data, fits and simulations."""

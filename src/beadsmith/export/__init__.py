@@ -1,0 +1,1 @@
+"""Force fields for other engines."""

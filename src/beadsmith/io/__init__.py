@@ -1,0 +1,1 @@
+"""Files: the H5MD trajectory store, crash-safe parts and atomic records."""

@@ -1,0 +1,1 @@
+"""Fused neighbour sweeps, each with a slow twin in the tests."""

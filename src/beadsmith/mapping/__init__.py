@@ -1,0 +1,1 @@
+"""From atoms to beads: position maps, force maps and their invariants."""

@@ -1,0 +1,1 @@
+"""Graph neural networks that turn bead environments into energies."""

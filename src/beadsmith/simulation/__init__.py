@@ -1,0 +1,1 @@
+"""Batched coarse-grained molecular dynamics."""

@@ -1,0 +1,1 @@
+"""Force matching: data blocks, loss, optimiser loop and checkpoints."""
