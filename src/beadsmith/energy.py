@@ -1,0 +1,233 @@
+"""The contracts of networks and energy terms, and the one function that turns them into forces and virials."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from beadsmith.batch import Batch, Pairs, Prediction
+from beadsmith.neighbors import pair_vectors, pairs_within
+
+
+class AbstractNetwork(nn.Module, ABC):
+    """Map neighbour vectors to site energies; knows no engine, no cell and no temperature."""
+
+    kind: ClassVar[str]
+    """Name of the class in files and settings."""
+    cutoff: float
+    """Largest distance that matters [nm]; energy and force vanish there."""
+    n_channels: int
+    """Number of output channels per site."""
+
+    @abstractmethod
+    def forward(
+        self,
+        types: Int[Tensor, "sites"],
+        pair_index: Int[Tensor, "2 pairs"],
+        pair_vectors: Float[Tensor, "pairs 3"],
+        pair_bond_class: Int[Tensor, "pairs"],
+    ) -> Float[Tensor, "sites channels"]:
+        """Return site energies [kJ/mol] of each channel; pairs are directed and sorted by first site."""
+
+    def pair_gradient(
+        self,
+        types: Int[Tensor, "sites"],
+        pair_index: Int[Tensor, "2 pairs"],
+        pair_vectors: Float[Tensor, "pairs 3"],
+        pair_bond_class: Int[Tensor, "pairs"],
+        channel_weights: Float[Tensor, "sites channels"],
+        *,
+        create_graph: bool = False,
+    ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
+        """Return channel-weighted site energies [kJ/mol] and dE/d(pair vectors) [kJ/mol/nm].
+
+        With `create_graph` both results can be differentiated once with respect to the parameters. Fused networks
+        override this method with an explicit adjoint.
+        """
+        with torch.enable_grad():
+            vectors = pair_vectors.detach().requires_grad_()
+            energies = (self(types, pair_index, vectors, pair_bond_class) * channel_weights).sum(1)
+            (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=create_graph)
+        return (energies if create_graph else energies.detach()), gradient
+
+    @abstractmethod
+    def to_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any]) -> "AbstractNetwork":
+        """Return a network of the given architecture; weights are loaded afterwards."""
+
+
+class AbstractEnergyTerm(nn.Module, ABC):
+    """One term of a prior: a pair or bonded energy with fixed parameters."""
+
+    kind: ClassVar[str]
+    """Name of the class in files and settings."""
+    cutoff: float
+    """Largest pair distance that matters [nm]; 0 for terms of bonded sites only."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "sites"]:
+        """Return site energies [kJ/mol]; a term of several sites counts at its first.
+
+        Pair terms sum over ``pairs.half`` and ignore pairs beyond their own cutoff. The result must be differentiable
+        with respect to ``batch.positions`` and ``batch.cell``.
+        """
+
+    @abstractmethod
+    def to_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any]) -> "AbstractEnergyTerm":
+        """Return a term of the given shape; coefficients are loaded afterwards."""
+
+
+@runtime_checkable
+class EnergyModel(Protocol):
+    """What `predict` needs of a force field."""
+
+    @property
+    def prior(self) -> Iterable[AbstractEnergyTerm]:
+        """The fixed terms."""
+
+    @property
+    def network(self) -> AbstractNetwork | None:
+        """The learned part, or None."""
+
+
+def predict(
+    force_field: EnergyModel,
+    batch: Batch,
+    pairs: Pairs,
+    channel_weights: Float[Tensor, "sites channels"] | None = None,
+    *,
+    create_graph: bool = False,
+) -> Prediction:
+    """Return energy, forces and molecular virial of a batch: the only source of forces in beadsmith.
+
+    Parameters
+    ----------
+    force_field : Prior terms and network.
+    batch : Systems.
+    pairs : Their pairs; lists longer than the cutoffs (Verlet skin) are allowed.
+    channel_weights : Weight of each network channel at each site; all ones if None.
+    create_graph : Keep the graph of the network's part for a gradient with respect to its parameters.
+        The prior is fixed and never carries a graph.
+    """
+    prediction = predict_prior(list(force_field.prior), batch, pairs)
+    if force_field.network is None:
+        return prediction
+    learned = predict_network(force_field.network, batch, pairs, channel_weights, create_graph=create_graph)
+    return Prediction(
+        energy=prediction.energy + learned.energy,
+        forces=prediction.forces + learned.forces,
+        virial=prediction.virial + learned.virial,
+    )
+
+
+def predict_network(
+    network: AbstractNetwork,
+    batch: Batch,
+    pairs: Pairs,
+    channel_weights: Float[Tensor, "sites channels"] | None = None,
+    *,
+    create_graph: bool = False,
+) -> Prediction:
+    """Return the network's part of the prediction.
+
+    With g = dE/d(pair vector): F_i = Σ g(pairs from i) − Σ g(pairs to i), virial = −Σ D ⊗ g with D the vector between
+    the centres of the two molecules.
+    """
+    vectors = pair_vectors(batch.positions.detach(), batch.cell, batch.system_index, pairs)
+    if pairs.cutoff > network.cutoff:
+        pairs, kept = pairs_within(pairs, vectors, network.cutoff)
+        vectors = vectors.index_select(0, kept)
+    weights = batch.positions.new_ones(1, network.n_channels) if channel_weights is None else channel_weights
+    energies, gradient = network.pair_gradient(
+        batch.types,
+        pairs.index,
+        vectors,
+        pairs.bond_class,
+        weights.expand(batch.n_sites, network.n_channels),
+        create_graph=create_graph,
+    )
+    first, second = pairs.index[0], pairs.index[1]
+    forces = torch.zeros_like(batch.positions).index_add(0, first, gradient).index_add(0, second, -gradient)
+    centre_vectors = vectors + _centre_offset(batch, pairs)
+    system = batch.system_index.index_select(0, first)
+    return Prediction(
+        energy=_sum_by_system(energies, batch.system_index, batch.n_systems),
+        forces=forces,
+        virial=_virial(centre_vectors, gradient.detach(), system, batch.n_systems),
+    )
+
+
+def predict_prior(terms: list[AbstractEnergyTerm], batch: Batch, pairs: Pairs) -> Prediction:
+    """Return what the fixed terms alone predict; forces and virial come from autograd, without a graph.
+
+    The virial is −dE/dε under r → r + R_molecule ε, cell → cell (1 + ε), symmetrised.
+    """
+    n_systems, dtype, device = batch.n_systems, batch.positions.dtype, batch.positions.device
+    energy = torch.zeros(n_systems, dtype=torch.float64, device=device)
+    virial = torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=device)
+    if not terms:
+        return Prediction(energy=energy, forces=torch.zeros_like(batch.positions), virial=virial)
+    with torch.enable_grad():
+        positions = batch.positions.detach().requires_grad_()
+        strain = torch.zeros(n_systems, 3, 3, dtype=dtype, device=device, requires_grad=True)
+        centres = molecule_centres(batch).index_select(0, batch.molecule_index)
+        moved = positions + torch.einsum("sa,sab->sb", centres, strain.index_select(0, batch.system_index))
+        cell = None if batch.cell is None else batch.cell + batch.cell @ strain
+        strained = replace(batch, positions=moved, cell=cell)
+        site_energies = torch.stack([term(strained, pairs) for term in terms]).sum(0)
+        gradient, stress = torch.autograd.grad(site_energies.sum(), (positions, strain))
+    virial = -stress.double()
+    return Prediction(
+        energy=_sum_by_system(site_energies.detach(), batch.system_index, n_systems),
+        forces=-gradient,
+        virial=0.5 * (virial + virial.transpose(1, 2)),
+    )
+
+
+def molecule_centres(batch: Batch) -> Float[Tensor, "molecules 3"]:
+    """Return the centre of mass of each molecule [nm]; molecules must be whole."""
+    n_molecules = int(batch.molecule_index[-1]) + 1
+    if n_molecules == batch.n_sites:
+        return batch.positions.detach()
+    weighted = batch.masses[:, None] * batch.positions.detach()
+    sums = torch.zeros(n_molecules, 3, dtype=weighted.dtype, device=weighted.device)
+    sums = sums.index_add(0, batch.molecule_index, weighted)
+    masses = torch.zeros_like(sums[:, 0]).index_add(0, batch.molecule_index, batch.masses)
+    return sums / masses[:, None]
+
+
+def _centre_offset(batch: Batch, pairs: Pairs) -> Tensor | float:
+    """Return what turns a pair vector into the vector between the two molecules' centres."""
+    centres = molecule_centres(batch)
+    if len(centres) == batch.n_sites:
+        return 0.0
+    offset = centres.index_select(0, batch.molecule_index) - batch.positions.detach()
+    return offset.index_select(0, pairs.index[1]) - offset.index_select(0, pairs.index[0])
+
+
+def _sum_by_system(values: Tensor, system_index: Tensor, n_systems: int) -> Tensor:
+    """Sum site values of each system in float64."""
+    # float64: a float32 sum over thousands of sites loses the digits that an energy drift is read from
+    return torch.zeros(n_systems, dtype=torch.float64, device=values.device).index_add(0, system_index, values.double())
+
+
+def _virial(vectors: Tensor, gradient: Tensor, system: Tensor, n_systems: int) -> Tensor:
+    if n_systems == 1:
+        virial = -(vectors.double().T @ gradient.double())[None]
+    else:
+        outer = vectors.double()[:, :, None] * gradient.double()[:, None, :]
+        virial = -torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=vectors.device).index_add(0, system, outer)
+    return 0.5 * (virial + virial.transpose(1, 2))

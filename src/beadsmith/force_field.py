@@ -1,0 +1,209 @@
+"""The force field: prior terms, network and everything another program needs to use it, without a pickle.
+
+A force field is a folder: ``force_field.json`` (architecture, bead templates, provenance) and
+``weights.safetensors`` (numbers). The JSON names the hash of the weights, so a torn write is noticed.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from beadsmith.batch import Batch, Pairs, Prediction
+from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict
+from beadsmith.errors import InputError
+from beadsmith.io.records import hash_file, read_json, replacing, topology_from_json, topology_to_json, write_json
+from beadsmith.networks.hipnn import Hipnn
+from beadsmith.priors.repulsion import ExponentialRepulsion
+from beadsmith.priors.splines import PairSpline
+from beadsmith.topology import Topology
+from beadsmith.trajectory import StatePoint
+
+FORMAT_VERSION = 1
+
+_NETWORKS: dict[str, type[AbstractNetwork]] = {"hipnn": Hipnn}
+_TERMS: dict[str, type[AbstractEnergyTerm]] = {"exponential_repulsion": ExponentialRepulsion, "pair_spline": PairSpline}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForceFieldRecord:
+    """What a force field knows besides its numbers."""
+
+    templates: tuple[Topology, ...]
+    """One molecule of each kind at bead resolution; all share the same bead types."""
+    state_points: tuple[StatePoint, ...]
+    """State points of the training data."""
+    shortest_distances: dict[str, float] = field(default_factory=dict)
+    """Smallest reference distance of each unordered type pair ``"a-b"`` [nm]."""
+    mapping_summary: dict[str, Any] = field(default_factory=dict)
+    """How atoms became beads."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Versions, losses, seed and settings of the training."""
+
+    def __post_init__(self) -> None:
+        """Check that the templates agree.
+
+        Raises
+        ------
+        InputError : no template, or templates with different bead types.
+        """
+        if not self.templates:
+            raise InputError("a force field needs at least one molecule template")
+        if any(template.type_names != self.templates[0].type_names for template in self.templates):
+            raise InputError("the molecule templates of a force field must share one list of bead types")
+
+
+class ForceField(nn.Module):
+    """A coarse-grained force field: fixed prior terms plus an optional network."""
+
+    def __init__(
+        self, prior: list[AbstractEnergyTerm], network: AbstractNetwork | None, record: ForceFieldRecord
+    ) -> None:
+        """Put the parts together.
+
+        Parameters
+        ----------
+        prior : Fixed energy terms, possibly none.
+        network : Learned part, or None for a classical force field.
+        record : Templates, state points and provenance.
+
+        Raises
+        ------
+        InputError : neither a prior term nor a network is given.
+        """
+        super().__init__()
+        if not prior and network is None:
+            raise InputError("a force field needs a prior term or a network")
+        self.prior = nn.ModuleList(prior)
+        self.network = network
+        self.record = record
+
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Names of the bead types."""
+        return self.record.templates[0].type_names
+
+    @property
+    def bead_masses(self) -> np.ndarray:
+        """Mass of each bead type [u], shape (n_types,); NaN for a type that no template uses."""
+        masses = np.full(len(self.type_names), np.nan)
+        for template in self.record.templates:
+            masses[template.types] = template.masses
+        return masses
+
+    @property
+    def cutoff(self) -> float:
+        """Largest cutoff of all parts [nm]."""
+        cutoffs = [term.cutoff for term in self.prior]
+        return float(max(cutoffs + ([] if self.network is None else [self.network.cutoff])))
+
+    @property
+    def state_points(self) -> tuple[StatePoint, ...]:
+        """State points of the training data."""
+        return self.record.state_points
+
+    def forward(self, batch: Batch, pairs: Pairs) -> Prediction:
+        """Return energy, forces and virial; see `beadsmith.energy.predict`."""
+        return predict(self, batch, pairs)
+
+
+def save_force_field(force_field: ForceField, folder: Path) -> None:
+    """Write a force field folder; each file is replaced atomically.
+
+    Raises
+    ------
+    InputError : the folder cannot be written to or the disk is full.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in force_field.state_dict().items()}
+    with replacing(folder / "weights.safetensors") as temporary:
+        safetensors.torch.save_file(weights, temporary)
+    record = force_field.record
+    network = force_field.network
+    write_json(
+        folder / "force_field.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "weights_sha256": hash_file(folder / "weights.safetensors"),
+            "cutoff": force_field.cutoff,
+            "prior": [{"kind": term.kind, **term.to_config()} for term in force_field.prior],
+            "network": None if network is None else {"kind": network.kind, **network.to_config()},
+            "templates": [topology_to_json(template) for template in record.templates],
+            "state_points": [asdict(point) for point in record.state_points],
+            "shortest_distances": record.shortest_distances,
+            "mapping": record.mapping_summary,
+            "metadata": record.metadata,
+        },
+    )
+
+
+def load_force_field(folder: Path) -> ForceField:
+    """Read a force field folder.
+
+    Raises
+    ------
+    InputError : a file is missing or damaged, the format version is another, or the weights do not fit.
+    """
+    folder = Path(folder)
+    data = read_json(folder / "force_field.json")
+    where = f"'{folder}'"
+    version = data.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"force field has format version {version}, this beadsmith reads {FORMAT_VERSION}",
+            where=where,
+            fix="Use the beadsmith version that wrote it, or train again.",
+        )
+    weights_file = folder / "weights.safetensors"
+    if hash_file(weights_file) != data.get("weights_sha256"):
+        raise InputError(
+            "the weights do not belong to force_field.json (their hash differs)",
+            where=where,
+            fix="The folder was copied or written in part: copy it again, or repeat 'beadsmith train'.",
+        )
+    try:
+        record = ForceFieldRecord(
+            templates=tuple(topology_from_json(template) for template in data["templates"]),
+            state_points=tuple(StatePoint(**point) for point in data["state_points"]),
+            shortest_distances=dict(data["shortest_distances"]),
+            mapping_summary=dict(data["mapping"]),
+            metadata=dict(data["metadata"]),
+        )
+        prior = [_build(_TERMS, entry) for entry in data["prior"]]
+        network = None if data["network"] is None else _build(_NETWORKS, data["network"])
+        force_field = ForceField(prior, network, record)
+        weights = safetensors.torch.load_file(weights_file)
+        force_field.load_state_dict(_as_stored(force_field, weights))
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"the force field is damaged ({error})", where=where, fix="Copy it again or train again."
+        ) from error
+    return force_field.eval().requires_grad_(False)
+
+
+def _build(table: dict[str, Any], entry: dict[str, Any]) -> Any:
+    config = dict(entry)
+    kind = config.pop("kind")
+    if kind not in table:
+        raise InputError(
+            f"this beadsmith knows no part of kind '{kind}' (known: {', '.join(table)})",
+            fix="Use the beadsmith version that wrote the force field.",
+        )
+    return table[kind].from_config(config)
+
+
+def _as_stored(force_field: ForceField, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Give the freshly built parts the precision of the stored numbers, so that loading changes no digit."""
+    modules = dict(force_field.named_modules())
+    for name, tensor in weights.items():
+        owner, _, leaf = name.rpartition(".")
+        target = getattr(modules.get(owner), leaf, None)
+        if isinstance(target, torch.Tensor):
+            target.data = target.data.to(tensor.dtype)
+    return weights

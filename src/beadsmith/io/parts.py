@@ -1,0 +1,121 @@
+"""A trajectory that grows and survives a kill at any moment.
+
+Frames and the engine's state go together into one small file per checkpoint, written atomically. After a crash the
+last part says exactly where to go on: no saved frame is lost and none is written twice.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from beadsmith.errors import InputError
+from beadsmith.io.h5md import open_trajectory, write_chunks
+from beadsmith.io.records import describe_os_error, replacing
+from beadsmith.trajectory import Trajectory
+
+
+class PartStore:
+    """The parts of one growing trajectory, in the folder ``<path>.parts``."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        """Open the parts that exist for this path.
+
+        Parameters
+        ----------
+        path : The file that `finish` will write.
+        identity : Hash of everything the frames depend on. Parts of another identity are deleted.
+
+        Raises
+        ------
+        InputError : the folder cannot be made.
+        """
+        self.path = Path(path)
+        self.folder = self.path.with_name(self.path.name + ".parts")
+        self.identity = identity
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise describe_os_error(error, self.folder) from error
+        for leftover in self.folder.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        self._parts = sorted(self.folder.glob("part-*.h5"))
+        if any(_read_identity(part) != identity for part in self._parts):
+            shutil.rmtree(self.folder)
+            self.folder.mkdir()
+            self._parts = []
+        self._counts = [_count_frames(part) for part in self._parts]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames saved so far."""
+        return sum(self._counts)
+
+    @property
+    def last_state(self) -> dict[str, np.ndarray] | None:
+        """Engine state stored with the last part, or None at the start."""
+        if not self._parts:
+            return None
+        with h5py.File(self._parts[-1], "r") as file:
+            return {name: np.asarray(value[()]) for name, value in file["state"].items()}
+
+    def append(self, trajectory: Trajectory, state: dict[str, np.ndarray]) -> None:
+        """Save frames (possibly none) and the engine state that follows them, as one atomic step.
+
+        Raises
+        ------
+        InputError : the disk is full or the folder cannot be written to; nothing is half written.
+        """
+        part = self.folder / f"part-{len(self._parts):06d}.h5"
+        with replacing(part) as temporary:
+            write_chunks(temporary, [trajectory], n_frames=trajectory.n_frames, metadata={})
+            with h5py.File(temporary, "a") as file:
+                file.attrs["identity"] = self.identity
+                group = file.create_group("state")
+                for name, value in state.items():
+                    group[name] = value
+        self._parts.append(part)
+        self._counts.append(trajectory.n_frames)
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Join all parts into the final file, frames sorted by segment and in order of saving, then delete the parts.
+
+        Raises
+        ------
+        InputError : nothing was saved, or the disk is full (the parts are then kept).
+        """
+        if self.n_frames == 0:
+            raise InputError(f"no frame was saved for '{self.path}'", fix="Make the run longer than one save interval.")
+        with replacing(self.path) as temporary:
+            write_chunks(temporary, self._sorted_chunks(), n_frames=self.n_frames, metadata=metadata)
+        shutil.rmtree(self.folder)
+
+    def _sorted_chunks(self) -> Iterator[Trajectory]:
+        filled = [part for part, count in zip(self._parts, self._counts, strict=True) if count]
+        segments: set[int] = set()
+        for part in filled:
+            with open_trajectory(part) as stored:
+                segments.update([0] if stored.segment is None else stored.segment.tolist())
+        for segment in sorted(segments):
+            for part in filled:
+                with open_trajectory(part) as stored:
+                    if stored.segment is None:
+                        yield stored.read()
+                    elif np.any(chosen := stored.segment == segment):
+                        yield stored.read(np.flatnonzero(chosen))
+
+
+def _read_identity(part: Path) -> str | None:
+    try:
+        with h5py.File(part, "r") as file:
+            return str(file.attrs.get("identity"))
+    except OSError:
+        return None
+
+
+def _count_frames(part: Path) -> int:
+    with open_trajectory(part) as stored:
+        return stored.n_frames

@@ -1,0 +1,158 @@
+"""Neighbour pairs of a batch: any cell, any cutoff, open or periodic, several systems at once.
+
+vesin finds the pairs of one system; this module joins systems, sorts canonically (so that sums are reproducible bit
+for bit) and adds what networks and priors ask for: both directions, half list and bond classes.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import vesin
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from beadsmith.batch import Batch, Pairs
+from beadsmith.errors import InputError
+
+OTHER_MOLECULE, BOND, ANGLE, DIHEDRAL, SAME_MOLECULE = range(5)
+"""Values of `Pairs.bond_class`: other molecule, 1-2, 1-3, 1-4, same molecule farther apart."""
+
+
+def find_pairs(batch: Batch, cutoff: float) -> Pairs:
+    """Return all directed pairs closer than the cutoff, sorted by first site, then second site, then shift.
+
+    Periodic images are found for any cell and any cutoff, also beyond half the cell.
+
+    Parameters
+    ----------
+    batch : Systems to search.
+    cutoff : Largest distance [nm], positive.
+
+    Raises
+    ------
+    InputError : the cutoff is not positive, or a position is not finite.
+    """
+    if not cutoff > 0.0:
+        raise InputError(f"neighbour cutoff is {cutoff} nm, expected > 0")
+    positions = batch.positions.detach().to("cpu", torch.float64).numpy()
+    if not np.isfinite(positions).all():
+        raise InputError("a position is not finite, so it has no neighbours")
+    counts = np.bincount(batch.system_index.cpu().numpy(), minlength=batch.n_systems)
+    cells = None if batch.cell is None else batch.cell.detach().to("cpu", torch.float64).numpy()
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    found = [
+        _find_in_one_system(positions[starts[s] : starts[s + 1]], None if cells is None else cells[s], cutoff)
+        for s in range(batch.n_systems)
+    ]
+    first = np.concatenate([i + start for (i, _, _), start in zip(found, starts, strict=False)])
+    second = np.concatenate([j + start for (_, j, _), start in zip(found, starts, strict=False)])
+    shifts = np.concatenate([shift for _, _, shift in found])
+    half = np.flatnonzero((first < second) | ((first == second) & _is_positive(shifts)))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(first, minlength=batch.n_sites))])
+    device = batch.positions.device
+    pairs = Pairs(
+        index=torch.from_numpy(np.stack([first, second])).to(device),
+        row_offsets=torch.from_numpy(offsets).to(device),
+        half=torch.from_numpy(half).to(device),
+        shifts=torch.from_numpy(shifts).to(device, batch.positions.dtype),
+        bond_class=torch.zeros(len(first), dtype=torch.int64, device=device),
+        cutoff=float(cutoff),
+    )
+    if batch.n_sites == int(batch.molecule_index[-1]) + 1:
+        return pairs
+    return replace(pairs, bond_class=_classify(batch, pairs))
+
+
+def pair_vectors(
+    positions: Float[Tensor, "sites 3"],
+    cell: Float[Tensor, "systems 3 3"] | None,
+    system_index: Int[Tensor, "sites"],
+    pairs: Pairs,
+) -> Float[Tensor, "pairs 3"]:
+    """Return ``r_j + shift · cell − r_i`` of each directed pair [nm], differentiable in positions and cell."""
+    first, second = pairs.index[0], pairs.index[1]
+    vectors = positions.index_select(0, second) - positions.index_select(0, first)
+    if cell is None:
+        return vectors
+    if cell.shape[0] == 1:
+        return vectors + pairs.shifts @ cell[0]
+    return vectors + torch.einsum("pa,pab->pb", pairs.shifts, cell[system_index[first]])
+
+
+def pairs_within(pairs: Pairs, vectors: Float[Tensor, "pairs 3"], cutoff: float) -> tuple[Pairs, Tensor]:
+    """Return the pairs of a longer list (a Verlet-skin list) that are within the cutoff, and their positions in it."""
+    kept = torch.nonzero((vectors.detach() ** 2).sum(1) < cutoff * cutoff).squeeze(1)
+    first = pairs.index[0].index_select(0, kept)
+    n_sites = pairs.row_offsets.shape[0] - 1
+    counts = torch.bincount(first, minlength=n_sites)
+    is_half = torch.zeros(pairs.n_pairs, dtype=torch.bool, device=kept.device)
+    is_half[pairs.half] = True
+    return (
+        Pairs(
+            index=pairs.index.index_select(1, kept),
+            row_offsets=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            half=torch.nonzero(is_half.index_select(0, kept)).squeeze(1),
+            shifts=pairs.shifts.index_select(0, kept),
+            bond_class=pairs.bond_class.index_select(0, kept),
+            cutoff=float(cutoff),
+        ),
+        kept,
+    )
+
+
+def _find_in_one_system(
+    points: np.ndarray, cell: np.ndarray | None, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=False, n_threads=1)
+    first, second, shifts = search.compute(
+        points=points, box=np.eye(3) if cell is None else cell, periodic=cell is not None, quantities="ijS"
+    )
+    first, second, shifts = first.astype(np.int64), second.astype(np.int64), shifts.astype(np.int64)
+    # one integer key instead of a five-column lexsort: this runs at every rebuild of a neighbour list
+    span = int(np.abs(shifts).max(initial=0)) * 2 + 1
+    code = shifts + span // 2
+    key = (((first * len(points) + second) * span + code[:, 0]) * span + code[:, 1]) * span + code[:, 2]
+    order = np.argsort(key)
+    return first[order], second[order], shifts[order]
+
+
+def _is_positive(shifts: np.ndarray) -> np.ndarray:
+    """Tell whether the first non-zero component of each shift is positive."""
+    x, y, z = shifts.T
+    return (x > 0) | ((x == 0) & (y > 0)) | ((x == 0) & (y == 0) & (z > 0))
+
+
+def _classify(batch: Batch, pairs: Pairs) -> Tensor:
+    """Return the bond class of each pair; only the nearest image of two sites of a molecule counts as intramolecular."""
+    neighbours: list[set[int]] = [set() for _ in range(batch.n_sites)]
+    for a, b in batch.bonds.cpu().tolist():
+        neighbours[a].add(b)
+        neighbours[b].add(a)
+    first, second = pairs.index.cpu().numpy()
+    molecule = batch.molecule_index.cpu().numpy()
+    inside = np.flatnonzero((molecule[first] == molecule[second]) & (first != second))
+    vectors = pair_vectors(batch.positions.detach(), batch.cell, batch.system_index, pairs)
+    distance = (vectors.cpu().double() ** 2).sum(1).numpy()
+    nearest: dict[tuple[int, int], int] = {}
+    for pair in inside.tolist():
+        key = (int(first[pair]), int(second[pair]))
+        if key not in nearest or distance[pair] < distance[nearest[key]]:
+            nearest[key] = pair
+    classes = np.zeros(pairs.n_pairs, dtype=np.int64)
+    separation = {}
+    for (a, b), pair in nearest.items():
+        if a not in separation:
+            separation[a] = _graph_distances(neighbours, a)
+        classes[pair] = separation[a].get(b, SAME_MOLECULE)
+    return torch.from_numpy(classes).to(pairs.index.device)
+
+
+def _graph_distances(neighbours: list[set[int]], origin: int) -> dict[int, int]:
+    """Return the sites one, two and three bonds away from a site with that number of bonds."""
+    distances: dict[int, int] = {origin: 0}
+    shell = {origin}
+    for n_bonds in (BOND, ANGLE, DIHEDRAL):
+        shell = {b for a in shell for b in neighbours[a]} - distances.keys()
+        distances.update(dict.fromkeys(shell, n_bonds))
+    return distances

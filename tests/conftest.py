@@ -1,0 +1,19 @@
+"""Test set-up: array shapes of all records and public functions are checked at run time."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+# the records and the seams: a wrong shape or dtype fails where it enters, not three calls later
+CHECKED = [
+    "beadsmith.batch",
+    "beadsmith.energy",
+    "beadsmith.linear_map",
+    "beadsmith.neighbors",
+    "beadsmith.statistics",
+    "beadsmith.topology",
+    "beadsmith.trajectory",
+]
+install_import_hook(CHECKED, "beartype.beartype").__enter__()
