@@ -4,9 +4,10 @@ A force field is a folder: ``force_field.json`` (architecture, bead templates, p
 ``weights.safetensors`` (numbers). The JSON names the hash of the weights, so a torn write is noticed.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors
@@ -79,7 +80,7 @@ class ForceField(nn.Module):
         super().__init__()
         if not prior and network is None:
             raise InputError("a force field needs a prior term or a network")
-        self.prior = nn.ModuleList(prior)
+        self.prior: Iterable[AbstractEnergyTerm] = cast("Iterable[AbstractEnergyTerm]", nn.ModuleList(prior))
         self.network = network
         self.record = record
 

@@ -124,7 +124,7 @@ def _is_positive(shifts: np.ndarray) -> np.ndarray:
 
 
 def _classify(batch: Batch, pairs: Pairs) -> Tensor:
-    """Return the bond class of each pair; only the nearest image of two sites of a molecule counts as intramolecular."""
+    """Return the bond class of each pair; only the nearest image of two sites counts as intramolecular."""
     neighbours: list[set[int]] = [set() for _ in range(batch.n_sites)]
     for a, b in batch.bonds.cpu().tolist():
         neighbours[a].add(b)
