@@ -6,14 +6,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jaxtyping import install_import_hook
 
-# the records and the seams: a wrong shape or dtype fails where it enters, not three calls later
+# The seams: a wrong shape or dtype fails where it enters, not three calls later. Topology and Trajectory check
+# themselves, with messages for users that the hook would hide.
 CHECKED = [
     "beadsmith.batch",
     "beadsmith.energy",
     "beadsmith.linear_map",
     "beadsmith.neighbors",
     "beadsmith.statistics",
-    "beadsmith.topology",
-    "beadsmith.trajectory",
 ]
 install_import_hook(CHECKED, "beartype.beartype").__enter__()

@@ -44,10 +44,10 @@ def mean_and_error(values: ArrayLike, axis: int = 0) -> tuple[np.ndarray, np.nda
     """
     array = np.asarray(values, dtype=np.float64)
     n_samples = array.shape[axis]
-    mean = array.mean(axis=axis)
+    mean = np.asarray(array.mean(axis=axis))
     if n_samples < 2:
         return mean, np.full_like(mean, np.nan)
-    return mean, array.std(axis=axis, ddof=1) / np.sqrt(n_samples)
+    return mean, np.asarray(array.std(axis=axis, ddof=1) / np.sqrt(n_samples))
 
 
 def block_mean_and_error(
