@@ -4,7 +4,7 @@ vesin finds the pairs of one system; this module joins systems, sorts canonicall
 for bit) and adds what networks and priors ask for: both directions, half list and bond classes.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -98,6 +98,59 @@ def pairs_within(pairs: Pairs, vectors: Float[Tensor, "pairs 3"], cutoff: float)
             cutoff=float(cutoff),
         ),
         kept,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkinList:
+    """Pairs found a little beyond the cutoff, which stay complete while no site has moved far (Verlet, 1967)."""
+
+    pairs: Pairs
+    """Pairs up to cutoff + skin."""
+    reference: Float[Tensor, "sites 3"]
+    """Positions for which they were found [nm]."""
+    cell: Float[Tensor, "systems 3 3"] | None
+    """Cells for which they were found [nm]."""
+    skin: float
+    """Extra distance [nm]."""
+
+
+def build_skin_list(batch: Batch, cutoff: float, skin: float) -> SkinList:
+    """Find all pairs up to cutoff + skin; a cutoff of 0 (no pair term at all) gives an empty list.
+
+    Raises
+    ------
+    InputError : the skin is not positive, or a position is not finite.
+    """
+    if not skin > 0.0:
+        raise InputError(f"neighbour skin is {skin} nm, expected > 0")
+    pairs = find_pairs(batch, cutoff + skin) if cutoff > 0.0 else _no_pairs(batch)
+    return SkinList(pairs=pairs, reference=batch.positions.detach().clone(), cell=batch.cell, skin=float(skin))
+
+
+def is_covering(skin_list: SkinList, batch: Batch) -> bool:
+    """Tell whether the list still holds every pair within its cutoff: no site moved farther than half the skin.
+
+    Two sites that each move by less than skin/2 cannot come closer by more than the skin. Positions that are not
+    finite are never covered. A changed cell ends the list's life.
+    """
+    if batch.cell is not None and batch.cell is not skin_list.cell and not torch.equal(batch.cell, skin_list.cell):
+        return False
+    moved = ((batch.positions.detach() - skin_list.reference) ** 2).sum(1).max()
+    # a thousandth is kept back for the rounding of float32 positions
+    return bool(moved <= (0.499 * skin_list.skin) ** 2)
+
+
+def _no_pairs(batch: Batch) -> Pairs:
+    device = batch.positions.device
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    return Pairs(
+        index=none.reshape(2, 0),
+        row_offsets=torch.zeros(batch.n_sites + 1, dtype=torch.int64, device=device),
+        half=none,
+        shifts=torch.zeros(0, 3, dtype=batch.positions.dtype, device=device),
+        bond_class=none,
+        cutoff=0.0,
     )
 
 
