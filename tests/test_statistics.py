@@ -49,7 +49,7 @@ def test_statistical_inefficiency_of_an_autoregressive_process(coefficient):
 
 
 def test_block_error_covers_the_true_mean_of_correlated_data():
-    # 200 series: with 10 blocks, |mean| < 2.26 errors (Student, 9 degrees of freedom) in 95 %; 4 sigma of the count is 6 %
+    # 200 series: 10 blocks put |mean| below 2.26 errors (Student, 9 d.o.f.) in 95 %; 4 sigma of that count is 6 %
     rng = np.random.default_rng(2)
     covered = 0
     for _ in range(200):
