@@ -103,8 +103,8 @@ def message(text: str) -> str:
     ],
 )
 def test_quantities_convert_to_internal_units(text: str, symbol: str, expected: float) -> None:
-    # 12 digits are kept
-    assert parse_quantity(text, symbol, name="a.b", where="x") == pytest.approx(expected, rel=1e-9)
+    # pint's dalton and the molar mass constant differ by 1e-9 since the 2019 SI
+    assert parse_quantity(text, symbol, name="a.b", where="x") == pytest.approx(expected, rel=2e-9)
 
 
 def test_equal_lengths_in_other_units_are_the_same_number() -> None:
@@ -145,7 +145,7 @@ def test_bar_of_energy_is_not_taken_for_energy_per_mole() -> None:
 )
 def test_odd_quantities_are_refused_with_a_hint(text: str, expected: str) -> None:
     symbol = {"300 k": "K", "2 Fs": "ps"}.get(text, "nm")
-    with pytest.raises(InputError, match="a.b") as caught:
+    with pytest.raises(InputError, match=r"a\.b") as caught:
         parse_quantity(text, symbol, name="a.b", where="x")
     assert expected in str(caught.value)
 
@@ -184,7 +184,7 @@ def test_an_empty_section_means_its_defaults_and_not_none() -> None:
         ("name: a\ninner: 3\n", ("'inner' is '3'", "a section of keys")),
         ("name: a\ninner: none\n", ("'inner' is 'none'", "a section of keys")),
         ("name: a\ninner:\n  kind: gren\n", ("x.yaml:3", "red, green", "Did you mean 'green'")),
-        ("name: a\ninner:\n  cutoff: -1 nm\n", ("x.yaml:3", "inner: cutoff is -1.0 nm, expected > 0")),
+        ("name: a\ninner:\n  cutoff: -1 nm\n", ("x.yaml:3", "'inner.cutoff' is -1.0 nm, expected > 0")),
         ("name: a\ninner:\n  cutoff: [1]\n", ("'inner.cutoff' is a list", "a number with a unit")),
         ("name: a\ninner:\n  rate: .nan\n", ("'inner.rate'", "a finite number")),
         ("name: a\nparts: 3\n", ("'parts' is '3', expected a list",)),
@@ -275,7 +275,7 @@ SETTINGS = Outer(
 
 
 @pytest.mark.parametrize("write", [write_yaml, write_commented_yaml])
-def test_written_settings_read_back_equal(write) -> None:  # noqa: ANN001
+def test_written_settings_read_back_equal(write) -> None:
     read = build(write(SETTINGS, "a header\nof two lines"))
     # the pressure passes through bar and keeps 12 digits
     assert read == replace(SETTINGS, inner=replace(SETTINGS.inner, pressure=read.inner.pressure))

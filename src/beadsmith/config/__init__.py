@@ -1,0 +1,1 @@
+"""The configuration: YAML with units to frozen settings, and settings back to text."""
