@@ -16,3 +16,8 @@ CHECKED = [
     "beadsmith.statistics",
 ]
 install_import_hook(CHECKED, "beartype.beartype").__enter__()
+
+
+def pytest_addoption(parser):
+    """Add the option that tells the demo tests which finished run to judge."""
+    parser.addoption("--run-folder", default="runs/methanol", help="run folder that 'make demo' wrote")
