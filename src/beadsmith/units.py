@@ -23,6 +23,9 @@ ANGSTROM = 0.1
 FEMTOSECOND = 0.001
 """1 fs in ps."""
 
+SQUARE_CENTIMETRE_PER_SECOND = 100.0
+"""1 cm²/s in nm²/ps."""
+
 KILOCALORIE_PER_MOL = 4.184
 """1 kcal/mol in kJ/mol (thermochemical calorie, exact)."""
 
