@@ -1,0 +1,308 @@
+"""The verb `train`: mapped trajectories in, force field folders and a table of losses out."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from beadsmith import __version__
+from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, EnergyModel
+from beadsmith.errors import InputError
+from beadsmith.force_field import ForceField, load_force_field, save_force_field
+from beadsmith.io.h5md import open_trajectory
+from beadsmith.io.records import write_json
+from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
+from beadsmith.priors.fit import PriorSettings, fit_prior
+from beadsmith.progress import Progress, silent
+from beadsmith.training.checkpoint import FitFiles
+from beadsmith.training.data import check_labels, prepare_frames, segment_labels, select_rows, split_frames
+from beadsmith.training.describe import describe_data
+from beadsmith.training.loop import Counters, TrainingSettings, fit_network
+from beadsmith.training.loss import force_field_losses, zero_force_losses
+from beadsmith.training.noise_floor import measure_noise_floor
+from beadsmith.training.table import compare_with_baseline, measure_gap, tabulate_losses
+from beadsmith.trajectory import Trajectory
+
+__all__ = ["TrainingSettings", "train"]
+
+CHECKPOINTS = "training.checkpoint"
+"""Folder, beside the force field, of the checkpoints of an unfinished training."""
+
+_PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What all parts of one call share."""
+
+    trajectories: tuple[Trajectory, ...]
+    mapping_summary: dict[str, Any]
+    rows: dict[str, np.ndarray]
+    """Frames of each use: train, validation, test."""
+    settings: TrainingSettings
+    seed: int
+    identity: str
+    folder: Path
+    """Where log and checkpoints go."""
+
+
+def train(
+    settings: TrainingSettings,
+    network_settings: HipnnSettings | None,
+    prior_settings: PriorSettings,
+    mapped: tuple[Path, ...],
+    output: Path,
+    *,
+    baseline_output: Path,
+    seed: int,
+    identity: str,
+    start: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Fit prior, pair spline and network to mapped forces; go on where an interrupted call with this identity stopped.
+
+    Writes both force field folders and, beside `output`, ``training.csv`` (one line per epoch) and ``training.json``
+    (the returned summary). The same files, seed, settings and thread count give the same weights on a CPU.
+
+    Parameters
+    ----------
+    settings, network_settings, prior_settings : What to fit and how; without network settings the pair spline is the
+        force field.
+    mapped : Mapped trajectories, one or more state points.
+    output, baseline_output : Folders of the force field and of the pair-spline force field.
+    seed : Seed of the initial weights and of the order of the frames.
+    identity : Hash of everything the result depends on; checkpoints of another identity are ignored.
+    start : Force field folder to continue or fine-tune from: its prior and its weights are the start.
+    progress : Receives the work done, in epochs of the main fit.
+
+    Raises
+    ------
+    InputError : data, settings and start do not fit each other, or CUDA is asked for but missing.
+    PhysicsError : the loss became non-finite too often, or a constant of the prior is not positive.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' is asked for but torch sees no CUDA device", fix="Use 'device: cpu'.")
+    work = _read_work(settings, mapped, folder=Path(output).parent, seed=seed, identity=identity)
+    with _limited_threads(settings.threads):
+        previous = None if start is None else load_force_field(start)
+        type_names = work.trajectories[0].topology.type_names
+        network = _start_network(network_settings, type_names, seed, previous)
+        prior_fit = fit_prior(select_rows(work.trajectories, work.rows["train"]), prior_settings)
+        prior = prior_fit.terms if previous is None else list(previous.prior)
+        details: dict[str, Any] = {"network": None, "noise_floor": None}
+        if network is not None:
+            # a continued network has seen more than this data set: no curve of its size tells its noise floor
+            fractions = settings.noise_floor_fractions if previous is None else ()
+            network, details = _fit_all(work, network, prior, fractions=fractions, progress=progress)
+        record = describe_data(
+            work.trajectories,
+            search_cutoff=prior_settings.cutoff,
+            mapping_summary=work.mapping_summary,
+            metadata={"beadsmith": __version__, "seed": seed, "identity": identity, "training": asdict(settings)},
+        )
+        baseline = ForceField(prior_fit.baseline, None, record)
+        force_field = baseline if network is None else ForceField(prior, network, record)
+        summary = {
+            "n_frames": {use: len(rows) for use, rows in work.rows.items()},
+            "n_sites": [trajectory.n_sites for trajectory in work.trajectories],
+            "seed": seed,
+            "settings": asdict(settings),
+            "prior": prior_fit.summary,
+            **_compare(work, force_field, baseline),
+            **details,
+        }
+    save_force_field(baseline, baseline_output)
+    save_force_field(force_field, output)
+    write_json(work.folder / "training.json", summary)
+    shutil.rmtree(work.folder / CHECKPOINTS, ignore_errors=True)
+    return summary
+
+
+def _read_work(
+    settings: TrainingSettings, mapped: tuple[Path, ...], *, folder: Path, seed: int, identity: str
+) -> _Work:
+    """Read, check and divide all mapped trajectories; the mapping is described by the first one."""
+    read, metadata = [], []
+    for path in mapped:
+        with open_trajectory(path) as stored:
+            read.append(stored.read())
+            metadata.append(stored.metadata)
+    trajectories = tuple(read)
+    check_labels(trajectories, tuple(str(path) for path in mapped))
+    split = split_frames(
+        trajectories, validation_fraction=settings.validation_fraction, test_fraction=settings.test_fraction
+    )
+    return _Work(
+        trajectories=trajectories,
+        mapping_summary=metadata[0],
+        rows={"train": split.train, "validation": split.validation, "test": split.test},
+        settings=settings,
+        seed=seed,
+        identity=identity,
+        folder=folder,
+    )
+
+
+def _start_network(
+    settings: HipnnSettings | None, type_names: tuple[str, ...], seed: int, previous: ForceField | None
+) -> AbstractNetwork | None:
+    """Return a fresh network, or the one to continue from.
+
+    Raises
+    ------
+    InputError : the force field to continue from has other bead types or another network.
+    """
+    fresh = None
+    if settings is not None:
+        fresh = build_hipnn(settings, type_names, torch.Generator().manual_seed(_derive_seed(seed, 0)))
+    if previous is None:
+        return fresh
+    if previous.type_names != type_names:
+        raise InputError(
+            f"the force field to continue from has bead types {list(previous.type_names)}, "
+            f"the mapped data have {list(type_names)}",
+            fix="Map the data with the bead types of the force field, or start a new training.",
+        )
+    if fresh is None or previous.network is None:
+        raise InputError(
+            "only a force field with a network can be continued, with a network",
+            fix="A pair-spline force field is fitted in one step: train it again on all data.",
+        )
+    if previous.network.to_config() != fresh.to_config():
+        raise InputError(
+            f"the force field to continue from has the network {previous.network.to_config()}, "
+            f"the settings ask for {fresh.to_config()}",
+            fix="Use the network settings of the force field, or start a new training.",
+        )
+    return previous.network
+
+
+def _fit_all(
+    work: _Work,
+    network: AbstractNetwork,
+    prior: list[AbstractEnergyTerm],
+    *,
+    fractions: tuple[float, ...],
+    progress: Progress,
+) -> tuple[AbstractNetwork, dict[str, Any]]:
+    """Fit the network to all training frames and, for the noise floor, to parts of them."""
+    settings = work.settings
+    total = settings.epochs * (1.0 + (settings.noise_floor_cost if fractions else 0.0))
+    frames = prepare_frames(
+        work.trajectories,
+        prior,
+        cutoff=network.cutoff,
+        memory_limit=settings.pair_memory,
+        device=settings.device,
+        dtype=_PRECISIONS[settings.precision],
+        progress=lambda done, n_frames, note="": progress(0.0, total, f"{note} {done:g}/{n_frames:g}"),
+    )
+
+    def fit(name: str, rows: np.ndarray, chosen: TrainingSettings, done: float) -> tuple[AbstractNetwork, Counters]:
+        weight = len(rows) / len(work.rows["train"])
+        return fit_network(
+            network,
+            frames,
+            train_rows=rows,
+            validation_rows=work.rows["validation"],
+            settings=chosen,
+            files=_fit_files(work, name),
+            seed=_derive_seed(work.seed, 1),
+            progress=lambda epochs, _, note="": progress(done + weight * epochs, total, f"{name} fit, {note}"),
+        )
+
+    trained, counters = fit("main", work.rows["train"], settings, 0.0)
+    details: dict[str, Any] = {"network": _summarise_fit(work, trained, counters), "noise_floor": None}
+    if fractions:
+        short = _shorten(settings, counters, fractions)
+        shares = np.cumsum([0.0, *sorted(fractions)]) * short.epochs + settings.epochs
+        details["noise_floor"] = measure_noise_floor(
+            lambda number, rows: fit(f"noise-floor-{number + 1}", rows, short, float(shares[number])),
+            frames,
+            train_rows=work.rows["train"],
+            test_rows=work.rows["test"],
+            fractions=fractions,
+            full_fit=(trained, counters),
+        )
+    return trained.cpu(), details
+
+
+def _fit_files(work: _Work, name: str) -> FitFiles:
+    return FitFiles(
+        checkpoint=work.folder / CHECKPOINTS / f"{name}.safetensors",
+        identity=work.identity,
+        log=work.folder / "training.csv" if name == "main" else None,
+    )
+
+
+def _shorten(settings: TrainingSettings, main: Counters, fractions: tuple[float, ...]) -> TrainingSettings:
+    """Return the recipe of the noise-floor fits: the main one, with epochs that keep to the allowed cost."""
+    share = settings.noise_floor_cost / sum(fractions)
+    max_time = None if settings.max_time is None else share * min(fractions) * settings.max_time
+    return replace(settings, epochs=max(1, min(main.epoch, int(share * main.epoch))), max_time=max_time)
+
+
+def _summarise_fit(work: _Work, network: AbstractNetwork, counters: Counters) -> dict[str, Any]:
+    sites = sum(work.trajectories[number].n_sites for number in work.rows["train"][:, 0].tolist())
+    return {
+        "config": {"kind": network.kind, **network.to_config()},
+        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "epochs": counters.epoch,
+        "steps": counters.step,
+        "best_epoch": counters.best_epoch,
+        "best_validation_loss": counters.best_loss,
+        "last_learning_rate": counters.rate,
+        "restarts": counters.restarts,
+        "stop_reason": counters.stop_reason,
+        "seconds": counters.seconds,
+        "sites_per_second": sites * counters.epoch / counters.step_seconds if counters.step_seconds else None,
+    }
+
+
+def _compare(work: _Work, force_field: ForceField, baseline: ForceField) -> dict[str, Any]:
+    """Return the table of losses of all models on the same frames."""
+    labels = {use: segment_labels(work.trajectories, rows) for use, rows in work.rows.items()}
+    losses = {"zero_force": {use: zero_force_losses(work.trajectories, rows) for use, rows in work.rows.items()}}
+    models: dict[str, EnergyModel] = {"pair_spline": baseline}
+    if force_field.network is not None:
+        models = {"prior": _PriorOnly(prior=list(force_field.prior)), "pair_spline": baseline, "network": force_field}
+    cutoff, dtype = max(force_field.cutoff, baseline.cutoff), _PRECISIONS[work.settings.precision]
+    for name, model in models.items():
+        losses[name] = {
+            use: force_field_losses(model, work.trajectories, rows, cutoff=cutoff, dtype=dtype)
+            for use, rows in work.rows.items()
+        }
+    table = tabulate_losses(losses, labels)
+    if force_field.network is None:
+        return {**table, "improvement": None, "gap": None}
+    return {**table, "improvement": compare_with_baseline(losses, labels), "gap": measure_gap(losses, labels)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PriorOnly:
+    """A force field reduced to its prior, possibly to nothing."""
+
+    prior: list[AbstractEnergyTerm]
+    network: None = None
+
+
+def _derive_seed(seed: int, purpose: int) -> int:
+    """Return independent seeds for different purposes."""
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])
+
+
+@contextmanager
+def _limited_threads(n_threads: int | None) -> Iterator[None]:
+    """Let torch use the given number of CPU threads inside the block."""
+    before = torch.get_num_threads()
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

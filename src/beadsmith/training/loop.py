@@ -1,0 +1,367 @@
+"""The training loop: AdamW on the force-matching loss, averaged weights, plateau schedule and early stop.
+
+One process today. For `torchrun` later: give each rank its share of every batch in `_step_` and average the gradients
+there; nothing else depends on the number of processes.
+"""
+
+import copy
+import csv
+import io
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from beadsmith.energy import AbstractNetwork, predict_network
+from beadsmith.errors import InputError, PhysicsError
+from beadsmith.io.records import write_bytes
+from beadsmith.progress import Progress, silent
+from beadsmith.training.checkpoint import (
+    FitFiles,
+    load_checkpoint,
+    load_module_,
+    load_optimiser_,
+    module_tensors,
+    optimiser_tensors,
+    save_checkpoint,
+)
+from beadsmith.training.data import PreparedFrames, load_example, shuffle_batches
+from beadsmith.training.loss import residual_losses, squared_error
+from beadsmith.units import Unit
+
+MIN_IMPROVEMENT = 1e-4
+"""Relative decrease of the validation loss that counts as an improvement."""
+
+LOG_FIELDS = ("epoch", "step", "train_loss", "validation_loss", "learning_rate", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How the network is fitted to the mapped forces."""
+
+    epochs: int = 30
+    """Largest number of passes over the training frames."""
+    batch_size: int = 1
+    """Frames per optimiser step. Small batches with a high rate win early."""
+    learning_rate: float = 2e-3
+    """First step size of AdamW."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay of AdamW."""
+    averaging: float = 0.999
+    """Decay per step of the running average of the weights; the average is what is validated and saved."""
+    gradient_clip: float = 1.0
+    """Largest gradient norm of the loss divided by the variance of its targets."""
+    plateau_patience: int = 2
+    """Epochs without a better validation loss before the rate is reduced."""
+    plateau_factor: float = 0.5
+    """Factor on the rate at a plateau."""
+    early_stop_patience: int = 6
+    """Epochs without a better validation loss before training stops."""
+    validation_fraction: float = 0.1
+    """Part of each segment, before the test frames, that chooses rate, stopping time and weights."""
+    test_fraction: float = 0.2
+    """Last part of each segment, which nothing is chosen by."""
+    noise_floor_fractions: tuple[float, ...] = (0.25, 0.5)
+    """Parts of the training frames on which the network is trained again to bracket the noise floor; empty for none."""
+    noise_floor_cost: float = 0.6
+    """Largest cost of these trainings together, relative to the main one; it limits their epochs."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Precision of the network's arithmetic."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to train. Only the CPU resumes bit for bit."""
+    threads: int | None = None
+    """CPU threads; all that torch would take if not given."""
+    checkpoint_interval: Annotated[float, Unit("s")] = 20.0
+    """Wall time between checkpoints."""
+    max_time: Annotated[float, Unit("s")] | None = None
+    """Wall time after which a fit stops where it is. Its result then depends on the machine's speed."""
+    max_restarts: int = 3
+    """Times that a fit may go back to its best weights with half the rate after a non-finite loss."""
+    pair_memory: Annotated[float, Unit("GB")] = 4.0
+    """Largest size of the stored neighbour lists; larger data sets find them anew for each batch."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises
+        ------
+        InputError : a value is out of range; the message names the field.
+        """
+        for name in ("epochs", "batch_size", "plateau_patience", "early_stop_patience"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for name in ("learning_rate", "gradient_clip", "pair_memory"):
+            _require(0.0 < getattr(self, name) < math.inf, name, getattr(self, name), "> 0")
+        for name in ("weight_decay", "checkpoint_interval", "max_restarts", "noise_floor_cost"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        for name in ("validation_fraction", "test_fraction", "plateau_factor"):
+            _require(0.0 < getattr(self, name) < 1.0, name, getattr(self, name), "between 0 and 1")
+        _require(0.0 <= self.averaging < 1.0, "averaging", self.averaging, "at least 0 and below 1")
+        used = self.validation_fraction + self.test_fraction
+        _require(used <= 0.8, "validation_fraction + test_fraction", used, "at most 0.8")
+        for fraction in self.noise_floor_fractions:
+            _require(0.0 < fraction < 1.0, "noise_floor_fractions", fraction, "between 0 and 1")
+        _require(self.threads is None or self.threads >= 1, "threads", self.threads, ">= 1")
+        _require(self.max_time is None or self.max_time > 0.0, "max_time", self.max_time, "> 0")
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """Where a fit stands; all of it is stored in its checkpoint."""
+
+    rate: float
+    """Current learning rate."""
+    epoch: int = 0
+    """Number of finished epochs."""
+    position: int = 0
+    """Number of finished batches of the current epoch."""
+    step: int = 0
+    """Number of optimiser steps."""
+    loss_sum: float = 0.0
+    """Sum of the batch losses of the current epoch [(kJ/mol/nm)²]."""
+    best_loss: float = math.inf
+    """Smallest validation loss so far [(kJ/mol/nm)²]."""
+    best_epoch: int = 0
+    """Epoch of the smallest validation loss."""
+    patience_start: int = 0
+    """Epoch of the last improvement or reduction of the rate."""
+    improved_epoch: int = 0
+    """Epoch of the last improvement that counts."""
+    restarts: int = 0
+    """Number of returns to the best weights after a non-finite loss."""
+    seconds: float = 0.0
+    """Wall time spent."""
+    step_seconds: float = 0.0
+    """Wall time spent on optimiser steps."""
+    stop_reason: str = ""
+    """Why the fit ended; empty while it runs."""
+    log: list[dict[str, float]] = field(default_factory=list)
+    """One entry per epoch; see `LOG_FIELDS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """The moving parts of a fit; they change in place."""
+
+    network: AbstractNetwork
+    average: AbstractNetwork
+    best: AbstractNetwork
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    epoch_start: torch.Tensor
+    counters: Counters
+
+
+def fit_network(
+    network: AbstractNetwork,
+    frames: PreparedFrames,
+    *,
+    train_rows: Int[np.ndarray, "train 2"],
+    validation_rows: Int[np.ndarray, "validation 2"],
+    settings: TrainingSettings,
+    files: FitFiles,
+    seed: int,
+    progress: Progress = silent,
+) -> tuple[AbstractNetwork, Counters]:
+    """Fit a network to the residual forces; go on from a checkpoint where there is one.
+
+    Minimises the mean of (dE_network/dr + target)² over components. The averaged weights with the smallest validation
+    loss are kept.
+
+    Parameters
+    ----------
+    network : Start; it is not changed.
+    frames : Data with targets.
+    train_rows, validation_rows : Frames to fit and to validate.
+    settings : Optimiser and stopping rules.
+    files : Checkpoint and log.
+    seed : Seed of the order of the batches.
+    progress : Receives epochs done and the validation loss.
+
+    Returns
+    -------
+    The network with the best averaged weights, and the counters of the fit.
+
+    Raises
+    ------
+    PhysicsError : loss or gradient became non-finite more than `max_restarts` times.
+    """
+    scale = _target_variance(frames, train_rows)
+    fit = _start(network, frames, settings, seed)
+    if not _resume_(fit, files):
+        _validate_(fit, frames, validation_rows, settings)
+    counters, saved = fit.counters, time.monotonic()
+    while not counters.stop_reason:
+        fit.generator.set_state(fit.epoch_start)
+        batches = shuffle_batches(train_rows, settings.batch_size, fit.generator)
+        for rows in batches[counters.position :]:
+            began = time.monotonic()
+            _step_(fit, frames, rows, scale, settings)
+            counters.seconds += time.monotonic() - began
+            counters.step_seconds += time.monotonic() - began
+            progress(counters.epoch + counters.position / len(batches), settings.epochs, _note(counters))
+            if settings.max_time is not None and counters.seconds > settings.max_time:
+                counters.stop_reason = f"max_time of {settings.max_time:g} s reached"
+                break
+            if time.monotonic() - saved > settings.checkpoint_interval:
+                _save(fit, files)
+                saved = time.monotonic()
+        fit.epoch_start.copy_(fit.generator.get_state())
+        _end_epoch_(fit, frames, validation_rows, settings)
+        _write_log(fit.counters, files)
+    _save(fit, files)
+    return fit.best.eval().requires_grad_(False), counters
+
+
+def _start(network: AbstractNetwork, frames: PreparedFrames, settings: TrainingSettings, seed: int) -> _Fit:
+    def twin() -> AbstractNetwork:
+        return copy.deepcopy(network).to(frames.device, frames.dtype)
+
+    learned = twin().train().requires_grad_(True)
+    generator = torch.Generator().manual_seed(seed)
+    return _Fit(
+        network=learned,
+        average=twin().eval().requires_grad_(False),
+        best=twin().eval().requires_grad_(False),
+        optimiser=torch.optim.AdamW(
+            learned.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        ),
+        generator=generator,
+        epoch_start=generator.get_state(),
+        counters=Counters(rate=settings.learning_rate),
+    )
+
+
+def _step_(fit: _Fit, frames: PreparedFrames, rows: np.ndarray, scale: float, settings: TrainingSettings) -> None:
+    """Take one optimiser step and move the average, or go back to the best weights if the loss is not finite."""
+    counters = fit.counters
+    example = load_example(frames, rows)
+    prediction = predict_network(fit.network, example.batch, example.pairs, create_graph=True)
+    loss = squared_error(prediction.forces, example.targets) / scale
+    fit.optimiser.zero_grad()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(fit.network.parameters(), settings.gradient_clip)
+    counters.position += 1
+    counters.step += 1
+    if not math.isfinite(loss.item() + norm.item()):
+        _go_back_(fit, settings)
+        return
+    counters.loss_sum += loss.item() * scale
+    for group in fit.optimiser.param_groups:
+        group["lr"] = counters.rate
+    fit.optimiser.step()
+    # the first steps would otherwise weigh the untrained start for 1/(1 - averaging) steps
+    decay = min(settings.averaging, counters.step / (counters.step + 10.0))
+    with torch.no_grad():
+        for mean, value in zip(fit.average.parameters(), fit.network.parameters(), strict=True):
+            mean.lerp_(value, 1.0 - decay)
+
+
+def _go_back_(fit: _Fit, settings: TrainingSettings) -> None:
+    """Return to the best weights with fresh moments and half the rate.
+
+    Raises
+    ------
+    PhysicsError : that has been done too often.
+    """
+    counters = fit.counters
+    counters.restarts += 1
+    if counters.restarts > settings.max_restarts:
+        raise PhysicsError(
+            f"the training loss became non-finite {counters.restarts} times (epoch {counters.epoch + 1}, rate "
+            f"{counters.rate:.1e})",
+            fix="Lower 'learning_rate', use 'precision: float64', or look for wrong forces in the mapped data.",
+        )
+    counters.rate *= 0.5
+    fit.network.load_state_dict(fit.best.state_dict())
+    fit.average.load_state_dict(fit.best.state_dict())
+    fit.optimiser.state.clear()
+
+
+def _end_epoch_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, settings: TrainingSettings) -> None:
+    """Validate the averaged weights, then decide on the rate and on going on."""
+    counters = fit.counters
+    train_loss = counters.loss_sum / max(counters.position, 1)
+    counters.epoch, counters.position, counters.loss_sum = counters.epoch + 1, 0, 0.0
+    began = time.monotonic()
+    loss = _validate_(fit, frames, validation_rows, settings)
+    counters.seconds += time.monotonic() - began
+    values = (counters.epoch, counters.step, train_loss, loss, counters.rate, counters.seconds)
+    counters.log.append(dict(zip(LOG_FIELDS, values, strict=True)))
+    if counters.stop_reason:
+        return
+    if counters.epoch - counters.patience_start > settings.plateau_patience:
+        counters.rate *= settings.plateau_factor
+        counters.patience_start = counters.epoch
+    if counters.epoch - counters.improved_epoch >= settings.early_stop_patience:
+        counters.stop_reason = f"no better validation loss for {settings.early_stop_patience} epochs"
+    elif counters.epoch >= settings.epochs:
+        counters.stop_reason = f"all {settings.epochs} epochs done"
+
+
+def _validate_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, settings: TrainingSettings) -> float:
+    """Return the validation loss of the averaged weights; keep them if they are the best so far."""
+    counters = fit.counters
+    loss = float(residual_losses(fit.average, frames, validation_rows).mean())
+    if not math.isfinite(loss) and counters.epoch:
+        _go_back_(fit, settings)
+    elif loss < counters.best_loss:
+        if loss < counters.best_loss * (1.0 - MIN_IMPROVEMENT):
+            counters.patience_start = counters.improved_epoch = counters.epoch
+        counters.best_loss, counters.best_epoch = loss, counters.epoch
+        fit.best.load_state_dict(fit.average.state_dict())
+    return loss
+
+
+def _save(fit: _Fit, files: FitFiles) -> None:
+    tensors = {
+        **module_tensors("network", fit.network),
+        **module_tensors("average", fit.average),
+        **module_tensors("best", fit.best),
+        **optimiser_tensors(fit.optimiser),
+        "epoch_start": fit.epoch_start,
+    }
+    save_checkpoint(files, tensors=tensors, counters=asdict(fit.counters))
+
+
+def _resume_(fit: _Fit, files: FitFiles) -> bool:
+    """Put a checkpoint's state into a fresh fit; return whether there was one."""
+    saved = load_checkpoint(files)
+    if saved is None:
+        return False
+    tensors, counters = saved
+    for name in ("network", "average", "best"):
+        load_module_(name, getattr(fit, name), tensors)
+    load_optimiser_(fit.optimiser, tensors)
+    fit.epoch_start.copy_(tensors["epoch_start"])
+    for name, value in counters.items():
+        setattr(fit.counters, name, value)
+    return True
+
+
+def _target_variance(frames: PreparedFrames, rows: np.ndarray) -> float:
+    """Return the mean square of the training targets, which makes loss and gradient clipping free of units."""
+    sums = [np.mean(frames.targets[t][f].astype(np.float64) ** 2) for t, f in rows.tolist()]
+    return max(float(np.mean(sums)), 1e-12)
+
+
+def _write_log(counters: Counters, files: FitFiles) -> None:
+    if files.log is None:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, LOG_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(counters.log)
+    write_bytes(files.log, text.getvalue().encode())
+
+
+def _note(counters: Counters) -> str:
+    return f"epoch {counters.epoch + 1}, validation loss {counters.best_loss:.4g} (kJ/mol/nm)^2"
+
+
+def _require(is_met: bool, name: str, value: Any, expected: str) -> None:
+    if not is_met:
+        raise InputError(f"training setting '{name}' is {value}, expected {expected}")
