@@ -1,0 +1,290 @@
+"""Map a reference trajectory of atoms to a trajectory of beads, in two passes of bounded memory.
+
+Pass 1 sums the force products that optimal force maps and noise figures are made of; pass 2 maps the frames and saves
+them part by part, so that an interrupted run goes on where it was.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from beadsmith.errors import InputError
+from beadsmith.geometry import build_spanning_tree, largest_extent, make_whole, wrap
+from beadsmith.io.h5md import StoredTrajectory, open_trajectory
+from beadsmith.io.parts import PartStore
+from beadsmith.mapping.aggregation import optimal_weights, sum_weights
+from beadsmith.mapping.beads import BeadTemplate, center_of_mass, describe_beads, repeat_weights
+from beadsmith.mapping.noise import ForceProducts, compare_noise, sum_force_products
+from beadsmith.mapping.record import Mapping
+from beadsmith.progress import Progress, silent
+from beadsmith.topology import Topology, group_equal_molecules
+from beadsmith.trajectory import Trajectory
+
+# about 12 MB for each float64 array of positions or forces, a handful of which are alive at once
+_SITES_PER_CHUNK = 500_000
+
+_AVERAGED_FIELDS = ("n_averaged", "force_noise", "response_forces")
+
+_SCHEMES = {"center_of_mass": center_of_mass}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappingSettings:
+    """How atoms become beads."""
+
+    beads: Literal["center_of_mass"] = "center_of_mass"
+    """Bead scheme: one bead per molecule at its centre of mass."""
+    forces: Literal["optimal", "sum"] = "optimal"
+    """Force map: the unbiased linear map of least noise, or the plain sum over the atoms of a bead."""
+    regularization: float = 1e-6
+    """Weight of the squared force-map weights against the mean squared force on an atom; keeps the optimum defined
+    when there are fewer frames than atoms. The default is far below any physical stiffness."""
+    chunk_frames: int | None = None
+    """Frames held in memory at once and saved together; chosen from the number of atoms if not given."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises
+        ------
+        InputError : a value is out of range.
+        """
+        if self.beads not in _SCHEMES:
+            raise InputError(f"mapping.beads is '{self.beads}', expected one of {sorted(_SCHEMES)}")
+        if self.forces not in ("optimal", "sum"):
+            raise InputError(f"mapping.forces is '{self.forces}', expected 'optimal' or 'sum'")
+        if not 0.0 <= self.regularization <= 1.0:
+            raise InputError(f"mapping.regularization is {self.regularization}, expected 0 to 1")
+        if self.chunk_frames is not None and self.chunk_frames < 1:
+            raise InputError(f"mapping.chunk_frames is {self.chunk_frames}, expected at least 1")
+
+
+def map_reference(
+    reference: Path, output: Path, settings: MappingSettings, *, identity: str, progress: Progress = silent
+) -> dict[str, Any]:
+    """Map a file of atomistic frames with forces to a file of bead frames; return what was done and what it is worth.
+
+    Bead positions are those of the centres wrapped into the cell. Energy, molecular virial, cell, times, segments and
+    weights are the reference's; velocities are mapped like positions.
+
+    Parameters
+    ----------
+    reference : Trajectory file with forces; molecules may be broken across the boundary.
+    output : Trajectory file to write. What an interrupted call with the same identity has saved is used.
+    settings : Bead scheme and force map.
+    identity : Hash of the inputs.
+    progress : Receives frames done of both passes.
+
+    Returns
+    -------
+    The beads, the weights of the force map, mean squared forces and noise removed (these are also the metadata of the
+    file), and the speed.
+
+    Raises
+    ------
+    InputError : the reference has no frames or no forces, holds NaN, or does not fit its topology; a molecule reaches
+        across half the cell; the force map would be biased.
+    """
+    with open_trajectory(reference) as stored:
+        _refuse_unmappable(stored)
+        chunk_frames = settings.chunk_frames or max(1, _SITES_PER_CHUNK // stored.topology.n_sites)
+        began = time.perf_counter()
+        templates = _SCHEMES[settings.beads](stored.topology)
+        store = PartStore(output, identity)
+        n_saved = store.n_frames
+        chunks = _count(stored.iterate(chunk_frames), progress, 2 * stored.n_frames)
+        products = sum_force_products(chunks, templates, n_frames=stored.n_frames)
+        weights = _restore_weights(store, templates) or fit_force_weights(products, templates, settings)
+        _map_frames(stored, store, templates, weights, chunk_frames=chunk_frames, progress=progress)
+        comparison = compare_noise(products, templates, regularization=settings.regularization)
+        summary = {**_describe(stored.topology, templates, weights, settings), **comparison.to_json()}
+        store.finish(summary)
+        return {**summary, "frames_per_second": (stored.n_frames - n_saved) / (time.perf_counter() - began)}
+
+
+def fit_force_weights(
+    products: tuple[ForceProducts, ...], templates: tuple[BeadTemplate, ...], settings: MappingSettings
+) -> tuple[Float[np.ndarray, "beads atoms"], ...]:
+    """Return the force map of each template that the settings ask for."""
+    if settings.forces == "sum":
+        return tuple(sum_weights(template.position_weights) for template in templates)
+    return tuple(
+        optimal_weights(
+            product.mean(),
+            template.position_weights,
+            template.rigid_groups,
+            regularization=settings.regularization,
+        )
+        for product, template in zip(products, templates, strict=True)
+    )
+
+
+def build_mapping(
+    topology: Topology, templates: tuple[BeadTemplate, ...], force_weights: tuple[Float[np.ndarray, "beads atoms"], ...]
+) -> Mapping:
+    """Return the mapping of all molecules of a topology.
+
+    Raises
+    ------
+    InputError : the force map would be biased (see `Mapping`).
+    """
+    return Mapping(
+        position_map=repeat_weights(templates, tuple(template.position_weights for template in templates)),
+        force_map=repeat_weights(templates, force_weights),
+        topology=describe_beads(templates),
+        constraints=topology.constraints,
+    )
+
+
+def build_molecule_tree(topology: Topology) -> tuple[Int[np.ndarray, "edges 2"], ...]:
+    """Return the generations of bonds that join each molecule of a topology, for `geometry.make_whole`.
+
+    Raises
+    ------
+    InputError : bonds and constraints do not connect all atoms of a molecule.
+    """
+    joined = np.concatenate([topology.bonds, topology.constraints])
+    generations: list[list[np.ndarray]] = []
+    for kind in group_equal_molecules(topology):
+        first = int(kind.sites[0, 0])
+        inside = joined[(joined[:, 0] >= first) & (joined[:, 0] < first + kind.sites.shape[1])] - first
+        try:
+            tree = build_spanning_tree(kind.sites.shape[1], inside)
+        except InputError as error:
+            raise InputError(error.what, where=f"molecule '{kind.name}'", fix=error.fix) from error
+        generations.append([kind.sites[:, edges].reshape(-1, 2) for edges in tree])
+    deepest = itertools.zip_longest(*generations, fillvalue=np.zeros((0, 2), dtype=np.int64))
+    return tuple(np.concatenate(edges) for edges in deepest)
+
+
+def map_trajectory(
+    trajectory: Trajectory, mapping: Mapping, tree: tuple[Int[np.ndarray, "edges 2"], ...]
+) -> Trajectory:
+    """Return the beads of all frames, their positions wrapped into the cell.
+
+    Parameters
+    ----------
+    trajectory : Atoms; molecules may be broken across the boundary.
+    mapping : Maps and bead topology.
+    tree : Bonds that join each molecule, from `build_molecule_tree`.
+
+    Raises
+    ------
+    InputError : a molecule reaches across half the cell.
+    """
+    whole = make_whole(trajectory.positions, trajectory.cell, tree)
+    if trajectory.cell is not None:
+        _refuse_wide_molecules(trajectory, largest_extent(whole, trajectory.cell, _first_sites(trajectory.topology)))
+    forces, velocities = trajectory.forces, trajectory.velocities
+    return replace(
+        trajectory,
+        topology=mapping.topology,
+        positions=wrap(mapping.position_map.apply(whole), trajectory.cell).astype(np.float32),
+        forces=None if forces is None else mapping.force_map.apply(forces).astype(np.float32),
+        velocities=None if velocities is None else mapping.position_map.apply(velocities).astype(np.float32),
+    )
+
+
+def _refuse_unmappable(stored: StoredTrajectory) -> None:
+    where = f"file '{stored.path}'"
+    if stored.n_frames == 0 or stored.topology.n_sites == 0:
+        raise InputError("the reference trajectory is empty", where=where, fix="Sample it with more steps.")
+    if "forces" not in stored.fields:
+        raise InputError(
+            "the reference trajectory has no forces, which force matching needs",
+            where=where,
+            fix="Repeat 'beadsmith sample', or save forces with the trajectory.",
+        )
+    averaged = [field for field in _AVERAGED_FIELDS if field in stored.fields]
+    if averaged:
+        raise InputError(
+            f"the reference trajectory holds averaged labels ('{averaged[0]}'), expected instantaneous forces",
+            where=where,
+            fix="Averaged labels belong to beads already: pass the file to training without mapping it.",
+        )
+
+
+def _first_sites(topology: Topology) -> Int[np.ndarray, "molecules"]:
+    return np.flatnonzero(np.diff(topology.molecule_index, prepend=-1))
+
+
+def _refuse_wide_molecules(trajectory: Trajectory, extent: Float[np.ndarray, "molecules"]) -> None:
+    widest = int(np.argmax(extent))
+    if extent[widest] < 0.5:
+        return
+    topology = trajectory.topology
+    residue = topology.residue_names[topology.residue_index[_first_sites(topology)[widest]]]
+    raise InputError(
+        f"molecule {widest} ('{residue}') reaches across {extent[widest]:.2f} of the cell, expected less than 0.5, "
+        f"between {trajectory.times[0]:g} and {trajectory.times[-1]:g} ps",
+        fix="Use a larger box. If the box is large enough, check the bonds of the topology and the unit of the cell.",
+    )
+
+
+def _count(chunks: Iterator[Trajectory], progress: Progress, total: int) -> Iterator[Trajectory]:
+    done = 0
+    for chunk in chunks:
+        yield chunk
+        done += chunk.n_frames
+        progress(done, total, "summing forces")
+
+
+def _map_frames(
+    stored: StoredTrajectory,
+    store: PartStore,
+    templates: tuple[BeadTemplate, ...],
+    weights: tuple[Float[np.ndarray, "beads atoms"], ...],
+    *,
+    chunk_frames: int,
+    progress: Progress,
+) -> None:
+    """Map all frames that are not saved yet, one part per chunk, with the force weights as the state."""
+    mapping = build_mapping(stored.topology, templates, weights)
+    tree = build_molecule_tree(stored.topology) if "cell" in stored.fields else ()
+    state = {f"force_weights_{k}": block for k, block in enumerate(weights)}
+    while store.n_frames < stored.n_frames:
+        chunk = stored.read(slice(store.n_frames, store.n_frames + chunk_frames))
+        store.append(map_trajectory(chunk, mapping, tree), state)
+        progress(stored.n_frames + store.n_frames, 2 * stored.n_frames, "mapping")
+
+
+def _restore_weights(
+    store: PartStore, templates: tuple[BeadTemplate, ...]
+) -> tuple[Float[np.ndarray, "beads atoms"], ...] | None:
+    """Return the force weights of an interrupted call: another number of threads could round them differently."""
+    state = store.last_state
+    return None if state is None else tuple(state[f"force_weights_{k}"] for k in range(len(templates)))
+
+
+def _describe(
+    topology: Topology,
+    templates: tuple[BeadTemplate, ...],
+    weights: tuple[Float[np.ndarray, "beads atoms"], ...],
+    settings: MappingSettings,
+) -> dict[str, Any]:
+    """Return what the beads are and how forces add up, JSON-ready."""
+    return {
+        "beads": settings.beads,
+        "forces": settings.forces,
+        "regularization": settings.regularization,
+        "n_beads": sum(template.molecules.n_molecules * template.n_beads for template in templates),
+        "molecules": [
+            {
+                "name": template.molecules.name,
+                "count": template.molecules.n_molecules,
+                "bead_names": list(template.names),
+                "bead_masses": template.masses.tolist(),
+                "atom_names": [topology.names[site] for site in template.molecules.sites[0]],
+                "rigid_groups": template.rigid_groups.tolist(),
+                "position_weights": template.position_weights.tolist(),
+                "force_weights": block.tolist(),
+            }
+            for template, block in zip(templates, weights, strict=True)
+        ],
+    }
