@@ -101,7 +101,7 @@ def evaluate(
                 n_blocks=settings.n_blocks,
                 discard=0.0 if name == "reference" else settings.discard,
                 diffusion_start=settings.diffusion_start,
-                progress=_shifted(progress, before=before, total=total, note=name),
+                progress=_shifted(progress, before=before, of_all=total, name=name),
             )
     return {
         "settings": asdict(settings),
@@ -131,11 +131,11 @@ def _inspect(paths: dict[str, Path], settings: EvaluationSettings) -> tuple[Stru
     return bins, n_frames
 
 
-def _shifted(progress: Progress, *, before: int, total: int, note: str) -> Progress:
+def _shifted(progress: Progress, *, before: int, of_all: int, name: str) -> Progress:
     """Return a progress receiver for one file that reports to the receiver of all files."""
 
-    def report(done: float, of: float, ignored: str = "") -> None:
-        progress(before + done, total, note)
+    def report(done: float, total: float, note: str = "") -> None:
+        progress(before + done, of_all, name)
 
     return report
 

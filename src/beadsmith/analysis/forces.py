@@ -46,7 +46,7 @@ def measure_forces(blocks: list[dict[str, Float[np.ndarray, "sums"]]]) -> dict[s
     near 1 that frames repeat each other and count as fewer.
     """
     result = {}
-    for name in blocks[0]:
+    for name in blocks[0] if blocks else ():
         sums = np.array([block[name] for block in blocks])
         count, mean_square = sums[:, 0], sums[:, 4] / (3.0 * sums[:, 0])
         root = np.sqrt(sums[:, 4].sum() / (3.0 * count.sum()))

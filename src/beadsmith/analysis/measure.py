@@ -36,7 +36,7 @@ from beadsmith.units import BAR, SQUARE_CENTIMETRE_PER_SECOND
 
 _CHUNK_FRAMES = 128
 _LONGEST_SERIES = 400
-_SERIES_UNITS = {"temperature": "K", "energy": "kJ/mol", "pressure": "bar"}
+_SERIES_UNITS = {"kinetic_temperature": "K", "energy": "kJ/mol", "pressure": "bar"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class SystemMeasurements:
     closest: dict[str, float]
     """Smallest distance in any frame by pair of types [nm]."""
     scalars: dict[str, Measurement | None]
-    """``temperature``, ``pressure``, ``energy``, ``energy_drift``; None where the file lacks the field."""
+    """``kinetic_temperature``, ``pressure``, ``energy``, ``energy_drift``; None where the file lacks the field."""
     forces: dict[str, dict[str, Measurement]]
     """Moments of the forces by site type; empty where the file has none."""
     displacements: dict[str, Displacement]
@@ -225,7 +225,7 @@ def _collect_series(part: Trajectory, degrees: int | None) -> dict[str, np.ndarr
     if part.cell is not None:
         series["volume"] = part.volumes()
     if degrees is not None:
-        series["temperature"] = kinetic_temperatures(part, degrees_of_freedom=degrees)
+        series["kinetic_temperature"] = kinetic_temperatures(part, degrees_of_freedom=degrees)
     if part.energy is not None:
         series["energy"] = part.energy
     if part.virial is not None and part.cell is not None:
