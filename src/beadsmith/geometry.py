@@ -65,7 +65,7 @@ def wrap(
     return positions - _multiply(np.floor(fractional_coordinates(positions, cell)), cell.astype(np.float64))
 
 
-def build_spanning_tree(n_sites: int, bonds: Int[np.ndarray, "bonds 2"]) -> tuple[Int[np.ndarray, "edges 2"], ...]:
+def build_spanning_tree(n_sites: int, bonds: Int[np.ndarray, "bonds 2"]) -> tuple[Int[np.ndarray, "_edges 2"], ...]:
     """Return bonds that connect all sites of one molecule, walking outwards from site 0.
 
     Parameters
@@ -108,7 +108,7 @@ def build_spanning_tree(n_sites: int, bonds: Int[np.ndarray, "bonds 2"]) -> tupl
 def make_whole(
     positions: Float[np.ndarray, "frames sites 3"],
     cell: Float[np.ndarray, "frames 3 3"] | None,
-    tree: tuple[Int[np.ndarray, "edges 2"], ...],
+    tree: tuple[Int[np.ndarray, "_edges 2"], ...],
 ) -> Float[np.ndarray, "frames sites 3"]:
     """Return positions with every bond of the tree unbroken; the root sites (children of no bond) stay where they are.
 

@@ -110,7 +110,7 @@ def map_reference(
 
 def fit_force_weights(
     products: tuple[ForceProducts, ...], templates: tuple[BeadTemplate, ...], settings: MappingSettings
-) -> tuple[Float[np.ndarray, "beads atoms"], ...]:
+) -> tuple[Float[np.ndarray, "_beads _atoms"], ...]:
     """Return the force map of each template that the settings ask for."""
     if settings.forces == "sum":
         return tuple(sum_weights(template.position_weights) for template in templates)
@@ -126,7 +126,7 @@ def fit_force_weights(
 
 
 def build_mapping(
-    topology: Topology, templates: tuple[BeadTemplate, ...], force_weights: tuple[Float[np.ndarray, "beads atoms"], ...]
+    topology: Topology, templates: tuple[BeadTemplate, ...], force_weights: tuple[Float[np.ndarray, "_beads _atoms"], ...]
 ) -> Mapping:
     """Return the mapping of all molecules of a topology.
 
@@ -142,7 +142,7 @@ def build_mapping(
     )
 
 
-def build_molecule_tree(topology: Topology) -> tuple[Int[np.ndarray, "edges 2"], ...]:
+def build_molecule_tree(topology: Topology) -> tuple[Int[np.ndarray, "_edges 2"], ...]:
     """Return the generations of bonds that join each molecule of a topology, for `geometry.make_whole`.
 
     Raises
@@ -164,7 +164,7 @@ def build_molecule_tree(topology: Topology) -> tuple[Int[np.ndarray, "edges 2"],
 
 
 def map_trajectory(
-    trajectory: Trajectory, mapping: Mapping, tree: tuple[Int[np.ndarray, "edges 2"], ...]
+    trajectory: Trajectory, mapping: Mapping, tree: tuple[Int[np.ndarray, "_edges 2"], ...]
 ) -> Trajectory:
     """Return the beads of all frames, their positions wrapped into the cell.
 
@@ -239,7 +239,7 @@ def _map_frames(
     stored: StoredTrajectory,
     store: PartStore,
     templates: tuple[BeadTemplate, ...],
-    weights: tuple[Float[np.ndarray, "beads atoms"], ...],
+    weights: tuple[Float[np.ndarray, "_beads _atoms"], ...],
     *,
     chunk_frames: int,
     progress: Progress,
@@ -256,7 +256,7 @@ def _map_frames(
 
 def _restore_weights(
     store: PartStore, templates: tuple[BeadTemplate, ...]
-) -> tuple[Float[np.ndarray, "beads atoms"], ...] | None:
+) -> tuple[Float[np.ndarray, "_beads _atoms"], ...] | None:
     """Return the force weights of an interrupted call: another number of threads could round them differently."""
     state = store.last_state
     return None if state is None else tuple(state[f"force_weights_{k}"] for k in range(len(templates)))
@@ -265,7 +265,7 @@ def _restore_weights(
 def _describe(
     topology: Topology,
     templates: tuple[BeadTemplate, ...],
-    weights: tuple[Float[np.ndarray, "beads atoms"], ...],
+    weights: tuple[Float[np.ndarray, "_beads _atoms"], ...],
     settings: MappingSettings,
 ) -> dict[str, Any]:
     """Return what the beads are and how forces add up, JSON-ready."""

@@ -74,7 +74,7 @@ def center_of_mass(topology: Topology) -> tuple[BeadTemplate, ...]:
     return tuple(templates.values())
 
 
-def place_beads(templates: tuple[BeadTemplate, ...]) -> tuple[Int[np.ndarray, "molecules beads"], ...]:
+def place_beads(templates: tuple[BeadTemplate, ...]) -> tuple[Int[np.ndarray, "_molecules _beads"], ...]:
     """Return the bead indices of each template's molecules; beads follow the order of the molecules' atoms."""
     starts = _first_of_each_molecule(templates, tuple(template.n_beads for template in templates))
     return tuple(
@@ -83,7 +83,7 @@ def place_beads(templates: tuple[BeadTemplate, ...]) -> tuple[Int[np.ndarray, "m
 
 
 def repeat_weights(
-    templates: tuple[BeadTemplate, ...], weights: tuple[Float[np.ndarray, "beads atoms"], ...]
+    templates: tuple[BeadTemplate, ...], weights: tuple[Float[np.ndarray, "_beads _atoms"], ...]
 ) -> LinearMap:
     """Return the map that applies the weights of each template to all its molecules."""
     rows, columns, values = [], [], []
@@ -136,7 +136,7 @@ def describe_beads(templates: tuple[BeadTemplate, ...]) -> Topology:
 
 def _first_of_each_molecule(
     templates: tuple[BeadTemplate, ...], counts: tuple[int, ...]
-) -> tuple[Int[np.ndarray, "molecules"], ...]:
+) -> tuple[Int[np.ndarray, "_molecules"], ...]:
     """Number `counts` things per molecule in the order of the molecules' atoms; return the first of each molecule."""
     first_atoms = np.concatenate([template.molecules.sites[:, 0] for template in templates])
     sizes = np.repeat(counts, [template.molecules.n_molecules for template in templates])
