@@ -1,0 +1,269 @@
+"""HIP-NN-TS: a hierarchically interacting network whose sites sense scalars, vectors and second-rank tensors.
+
+Sources: Lubbers, Smith, Barros, J. Chem. Phys. 148, 241715 (2018), doi 10.1063/1.5011181 (HIP-NN);
+Chigaev et al., J. Chem. Phys. 158, 184108 (2023), doi 10.1063/5.0142127 (tensor sensitivities);
+Shinkle et al., J. Chem. Theory Comput. 20, 10524 (2024), doi 10.1021/acs.jctc.4c00788 (as a force field of beads).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beadsmith.energy import AbstractNetwork
+from beadsmith.errors import InputError
+from beadsmith.kernels.hipnn import (
+    Rows,
+    build_rows,
+    environment_adjoint,
+    message_adjoint,
+    sum_environments,
+    sum_messages,
+)
+from beadsmith.networks.angular import N_COMPONENTS, angular_basis
+from beadsmith.networks.layers import Block, Interaction, initialise_linear_, linear
+from beadsmith.networks.radial import InverseSensitivities
+from beadsmith.networks.sweeps import environment_sums, message_sums
+from beadsmith.units import Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class HipnnSettings:
+    """Architecture of a HIP-NN-TS network; the defaults suit a one-site liquid on a laptop.
+
+    The published coarse-graining settings are l_max 2, n_features 128, cutoff 1.5 nm, soft_min 0.2 nm, soft_max 1.3 nm.
+    """
+
+    kind: Literal["hipnn"] = "hipnn"
+    """The network: HIP-NN with tensor sensitivities."""
+    l_max: Literal[0, 1, 2] = 1
+    """Highest tensor rank a bead senses: 0 distances, 1 also directions, 2 also second-rank tensors."""
+    n_interactions: int = 1
+    """Number of interaction blocks; information travels this many cutoffs."""
+    n_atom_layers: int = 3
+    """Number of layers after each interaction that act on each bead alone."""
+    n_features: int = 24
+    """Number of features of each bead."""
+    n_sensitivities: int = 20
+    """Number of radial functions."""
+    cutoff: Annotated[float, Unit("nm")] = 1.0
+    """Distance at which the energy of a pair and its slope vanish."""
+    soft_min: Annotated[float, Unit("nm")] = 0.24
+    """Smallest centre of the radial functions; keep it below the shortest distance in the data."""
+    soft_max: Annotated[float, Unit("nm")] = 0.87
+    """Largest centre of the radial functions; must not exceed the cutoff."""
+    cusp: float = 1e-6
+    """Number under the square root of tensor norms that keeps forces finite in symmetric environments."""
+    energy_scale: Annotated[float, Unit("kJ/mol")] = 10.0
+    """Fixed factor of the output; of the order of the energies to learn, it makes early training quick."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises
+        ------
+        InputError : a value is out of range.
+        """
+        if self.l_max not in (0, 1, 2):
+            raise InputError(f"l_max is {self.l_max}, expected 0, 1 or 2")
+        for name, smallest in (("n_interactions", 1), ("n_atom_layers", 0), ("n_features", 1), ("n_sensitivities", 2)):
+            if getattr(self, name) < smallest:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least {smallest}")
+        for name in ("cutoff", "soft_min", "soft_max", "cusp", "energy_scale"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{name} is {getattr(self, name)}, expected a positive number")
+        if not self.soft_min < self.soft_max <= self.cutoff:
+            raise InputError(
+                f"the radial functions run from soft_min {self.soft_min} nm to soft_max {self.soft_max} nm "
+                f"with cutoff {self.cutoff} nm, expected soft_min < soft_max <= cutoff"
+            )
+
+
+class Hipnn(AbstractNetwork):
+    """HIP-NN-TS with one-hot bead types as input.
+
+    E_i = energy_scale · Σ_k (w_k · z_i^(k) + b_k): each block's features and the types are read out (b_0 = 0).
+    Pair classes are ignored: this network is for beads that share no bonds.
+    """
+
+    kind: ClassVar[str] = "hipnn"
+
+    def __init__(self, settings: HipnnSettings, type_names: tuple[str, ...], n_channels: int = 1) -> None:
+        """Make the architecture; all weights are zero until they are initialised or loaded."""
+        super().__init__()
+        self.settings, self.type_names, self.n_channels = settings, tuple(type_names), n_channels
+        self.cutoff = settings.cutoff
+        n_inputs = [len(type_names)] + [settings.n_features] * (settings.n_interactions - 1)
+        self.blocks = nn.ModuleList(self._build_block(n_in) for n_in in n_inputs)
+        self.type_readout = linear(len(type_names), n_channels, bias=False)
+        self.readouts = nn.ModuleList(linear(settings.n_features, n_channels) for _ in n_inputs)
+
+    def _build_block(self, n_in: int) -> Block:
+        settings = self.settings
+        sensitivities = InverseSensitivities(
+            settings.n_sensitivities, soft_min=settings.soft_min, soft_max=settings.soft_max, cutoff=settings.cutoff
+        )
+        interaction = Interaction(n_in, settings.n_features, sensitivities, settings.l_max, settings.cusp)
+        return Block(interaction, settings.n_atom_layers)
+
+    def initialise_(self, generator: torch.Generator) -> None:
+        """Draw all weights as in the reference implementation of HIP-NN-TS."""
+        initialise_linear_(self.type_readout, generator)
+        for block, readout in self._blocks_and_readouts():
+            block.initialise_(generator)
+            initialise_linear_(readout, generator)
+
+    def forward(
+        self,
+        types: Int[Tensor, "sites"],
+        pair_index: Int[Tensor, "2 pairs"],
+        pair_vectors: Float[Tensor, "pairs 3"],
+        pair_bond_class: Int[Tensor, "pairs"],
+    ) -> Float[Tensor, "sites channels"]:
+        """Return site energies [kJ/mol]; plain torch, differentiable any number of times, on any device."""
+        distances = torch.linalg.vector_norm(pair_vectors, dim=1)
+        angular = angular_basis(pair_vectors / distances[:, None], self.settings.l_max)
+        features = functional.one_hot(types, len(self.type_names)).to(pair_vectors.dtype)
+        energies = self.type_readout(features)
+        for k, (block, readout) in enumerate(self._blocks_and_readouts()):
+            interaction = block.interaction
+            sensitivities = interaction.sensitivities(distances)
+            if k == 0:
+                sums = environment_sums(sensitivities, angular, pair_index, types, len(self.type_names))
+                tensors = interaction.contract(sums)
+            else:
+                tensors = message_sums(sensitivities, angular, pair_index, interaction.project(features))
+            features = block(features, tensors)
+            energies = energies + readout(features)
+        return self.settings.energy_scale * energies
+
+    def pair_gradient(
+        self,
+        types: Int[Tensor, "sites"],
+        pair_index: Int[Tensor, "2 pairs"],
+        pair_vectors: Float[Tensor, "pairs 3"],
+        pair_bond_class: Int[Tensor, "pairs"],
+        channel_weights: Float[Tensor, "sites channels"],
+        *,
+        create_graph: bool = False,
+    ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
+        """Return channel-weighted site energies [kJ/mol] and dE/d(pair vectors) [kJ/mol/nm]; see `AbstractNetwork`.
+
+        On a CPU the sums over neighbours and their adjoints are fused sweeps; elsewhere autograd does it.
+        """
+        if pair_vectors.device.type != "cpu":
+            return super().pair_gradient(
+                types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph
+            )
+        rows = build_rows(types, pair_index, pair_vectors, n_kinds=len(self.type_names), cutoff=self.cutoff)
+        with torch.enable_grad():
+            return self._sweep(rows, types, channel_weights, create_graph)
+
+    def _sweep(self, rows: Rows, types: Tensor, weights: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
+        """Run through the blocks and back.
+
+        Autograd differentiates only what happens on each site, between two sweeps: the sums of a sweep and the
+        features that enter a block are cut off from what made them, and the adjoint sweeps join the pieces.
+        """
+
+        def cut(tensor: Tensor) -> Tensor:
+            attached = create_graph and tensor.requires_grad
+            return tensor.view_as(tensor) if attached else tensor.detach().requires_grad_()
+
+        n_components = N_COMPONENTS[self.settings.l_max]
+        scaled = self.settings.energy_scale * weights
+        features = functional.one_hot(types, rows.n_kinds).to(weights.dtype)
+        energies = (self.type_readout(features) * scaled).sum(1)
+        stages: list[_Stage] = []
+        for block, readout in self._blocks_and_readouts():
+            centres, exponents = block.interaction.sensitivities.exponents()
+            if stages:
+                projected = block.interaction.project(features)
+                entering, sums = cut(features), cut(sum_messages(rows, centres, exponents, projected, n_components))
+                tensors = sums
+            else:
+                projected = None
+                entering, sums = features, cut(sum_environments(rows, centres, exponents, n_components))
+                tensors = block.interaction.contract(sums)
+            features = block(entering, tensors)
+            own = (readout(features) * scaled).sum(1)
+            energies = energies + own
+            stages.append(_Stage(block.interaction, (centres, exponents), entering, projected, sums, features, own))
+        gradient = _sweep_back(rows, stages, create_graph)
+        return (energies, gradient) if create_graph else (energies.detach(), gradient.detach())
+
+    def _blocks_and_readouts(self) -> list[tuple[Block, nn.Linear]]:
+        return cast("list[tuple[Block, nn.Linear]]", list(zip(self.blocks, self.readouts, strict=True)))
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the architecture as JSON."""
+        return {
+            "settings": asdict(self.settings),
+            "type_names": list(self.type_names),
+            "n_channels": self.n_channels,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return a network of the given architecture; weights are loaded afterwards."""
+        return cls(HipnnSettings(**config["settings"]), tuple(config["type_names"]), int(config["n_channels"]))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What the way back through one block needs."""
+
+    interaction: Interaction
+    exponents: tuple[Tensor, Tensor]
+    entering: Tensor
+    """Features that enter the block, cut off from the block before."""
+    projected: Tensor | None
+    """What sites send to their neighbours; None in the first block, where they send their type."""
+    sums: Tensor
+    """Sums over neighbours, cut off from the sweep."""
+    features: Tensor
+    energies: Tensor
+
+
+def _sweep_back(rows: Rows, stages: list[_Stage], create_graph: bool) -> Tensor:
+    """Return dE/d(pair vectors) from the last block to the first."""
+    gradient: Tensor | float = 0.0
+    from_next: Tensor | None = None
+    for stage in reversed(stages):
+        outputs, seeds = [stage.energies], [torch.ones_like(stage.energies)]
+        if from_next is not None:
+            outputs, seeds = [*outputs, stage.features], [*seeds, from_next]
+        if stage.projected is None:
+            (on_sums,) = torch.autograd.grad(outputs, stage.sums, seeds, create_graph=create_graph)
+            return gradient + environment_adjoint(rows, *stage.exponents, on_sums)
+        on_sums, direct = torch.autograd.grad(outputs, (stage.sums, stage.entering), seeds, create_graph=create_graph)
+        own, on_projected = message_adjoint(rows, *stage.exponents, stage.projected, on_sums)
+        from_next = direct + stage.interaction.project_back(on_projected)
+        gradient = gradient + own
+    raise AssertionError("the first stage has no projected features")
+
+
+def build_hipnn(
+    settings: HipnnSettings, type_names: tuple[str, ...], generator: torch.Generator, *, n_channels: int = 1
+) -> Hipnn:
+    """Return a freshly initialised network.
+
+    Parameters
+    ----------
+    settings : Architecture.
+    type_names : Names of the bead types; a site's type is an index into them.
+    generator : Source of the random weights, on the CPU.
+    n_channels : Number of energies each site returns.
+
+    Raises
+    ------
+    InputError : there is no bead type, or no channel.
+    """
+    if not type_names or n_channels < 1:
+        raise InputError(f"a network needs a bead type and a channel, got {len(type_names)} and {n_channels}")
+    network = Hipnn(settings, type_names, n_channels)
+    network.initialise_(generator)
+    return network

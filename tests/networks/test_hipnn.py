@@ -1,0 +1,93 @@
+"""HIP-NN-TS against its published numbers and the conformance kit."""
+
+import pytest
+import torch
+
+from beadsmith.errors import InputError
+from beadsmith.networks.hipnn import Hipnn, HipnnSettings, build_hipnn
+from beadsmith.testing import build_box, check_network, evaluate
+
+SMALL = {"n_features": 9, "n_sensitivities": 7, "n_atom_layers": 2, "cutoff": 0.9, "soft_max": 0.8}
+
+
+def build(n_types: int = 1, n_channels: int = 1, seed: int = 0, **settings) -> Hipnn:
+    """Return a small network with random weights."""
+    names = tuple("abc"[:n_types])
+    generator = torch.Generator().manual_seed(seed)
+    return build_hipnn(HipnnSettings(**(SMALL | settings)), names, generator, n_channels=n_channels)
+
+
+@pytest.mark.parametrize("n_types", [1, 3])
+@pytest.mark.parametrize("n_interactions", [1, 2])
+@pytest.mark.parametrize("l_max", [0, 1, 2])
+def test_hipnn_keeps_the_contract_of_a_network(l_max, n_interactions, n_types):
+    check_network(build(n_types, l_max=l_max, n_interactions=n_interactions), n_types)
+
+
+def test_hipnn_with_three_channels_and_three_interactions_keeps_the_contract_of_a_network():
+    check_network(build(2, n_channels=3, l_max=2, n_interactions=3), 2)
+
+
+def test_published_settings_have_118954_parameters():
+    published = HipnnSettings(l_max=2, n_features=128, cutoff=1.5, soft_min=0.2, soft_max=1.3)
+    network = build_hipnn(published, ("methanol",), torch.Generator())
+    assert sum(parameter.numel() for parameter in network.parameters()) == 118_954
+
+
+def test_published_radial_functions_have_the_published_centres_and_width():
+    published = HipnnSettings(l_max=2, n_features=128, cutoff=1.5, soft_min=0.2, soft_max=1.3)
+    sensitivities = build_hipnn(published, ("methanol",), torch.Generator()).blocks[0].interaction.sensitivities
+    centres = [13.0, 10.1, 8.2, 7.0, 6.0, 5.3, 4.75, 4.3, 3.9, 3.6, 3.3, 3.1, 2.9, 2.7, 2.6, 2.4, 2.3, 2.2, 2.1, 2.0]
+    # published in angstrom, rounded to 0.1 (0.05 once)
+    torch.testing.assert_close(sensitivities.centres.detach() * 10.0, torch.tensor(centres), rtol=0.0, atol=0.051)
+    assert sensitivities.widths.detach().tolist() == pytest.approx([8.0] * 20)
+
+
+def test_radial_function_is_one_times_the_cutoff_function_at_its_centre():
+    sensitivities = build().blocks[0].interaction.sensitivities
+    values = sensitivities(sensitivities.centres)
+    expected = torch.cos(torch.pi * sensitivities.centres / (2 * 0.9)) ** 2
+    torch.testing.assert_close(values.diagonal(), expected)
+
+
+def test_interaction_weights_have_the_published_spread():
+    # V ~ N(0, 2 / (F_in (F_out + K))): 80,000 numbers, so the spread is known to 0.25 %
+    network = build(n_features=100, n_sensitivities=8, n_interactions=2, l_max=0)
+    weights = network.blocks[1].interaction.weights.detach()
+    assert weights.numel() == 80_000
+    assert float(weights.std()) == pytest.approx((2 / (100 * (100 + 8))) ** 0.5, rel=0.01)
+
+
+def test_same_seed_gives_same_weights_and_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    one, two, three = build(seed=1), build(seed=1), build(seed=2)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, parameter in one.named_parameters():
+        assert torch.equal(parameter, two.get_parameter(name))
+    assert not torch.equal(one.readouts[0].weight, three.readouts[0].weight)
+
+
+def test_energies_are_reproduced_bit_for_bit():
+    network = build(n_interactions=2).requires_grad_(False)
+    box = build_box(n_sites=64, n_types=1, cutoff=0.8, seed=0, dtype=torch.float32)
+    (energies, gradient), (again, gradient_again) = evaluate(network, box), evaluate(network, box)
+    assert torch.equal(energies, again)
+    assert torch.equal(gradient, gradient_again)
+
+
+def test_a_position_that_is_not_a_number_reaches_the_energy():
+    network = build()
+    box = build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0, dtype=torch.float32)
+    box.pair_vectors[0, 1] = torch.nan
+    energies, gradient = evaluate(network, box)
+    assert torch.isnan(energies[0])
+    assert torch.isnan(gradient[0]).any()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("n_features", 0), ("n_interactions", 0), ("cutoff", -1.0), ("soft_min", 0.95), ("soft_max", 1.2), ("l_max", 3)],
+)
+def test_settings_out_of_range_are_refused_by_name(field, value):
+    with pytest.raises(InputError, match=field):
+        HipnnSettings(**{field: value})
