@@ -1,0 +1,151 @@
+"""OpenMM contexts: which platform, how many threads, and the engine state that a killed run goes on from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import openmm
+from jaxtyping import Float
+
+from beadsmith.errors import InputError
+
+PlatformName = Literal["auto", "CPU", "Reference", "CUDA", "OpenCL"]
+
+SMALL = 100
+"""Number of particles below which the Reference platform is faster than the CPU platform, which wakes threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """One OpenMM platform with its properties."""
+
+    name: str
+    """OpenMM name: CPU, Reference, CUDA or OpenCL."""
+    threads: int | None
+    """Threads of the CPU platform; None lets OpenMM take all cores."""
+
+    def create_context(self, system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
+        """Return a context of this platform.
+
+        Forces are summed in a fixed order where the platform can (free of cost in a trial on two cores).
+        """
+        platform = openmm.Platform.getPlatformByName(self.name)
+        properties = {
+            "CPU": {"DeterministicForces": "true"} | ({"Threads": str(self.threads)} if self.threads else {}),
+            "CUDA": {"Precision": "mixed", "DeterministicForces": "true"},
+            "OpenCL": {"Precision": "mixed"},
+        }.get(self.name, {})
+        return openmm.Context(system, integrator, platform, properties)
+
+
+def choose_platform(name: PlatformName, *, threads: int | None, n_particles: int) -> Platform:
+    """Return the platform to use; ``auto`` takes the fastest usable one for the size.
+
+    ``auto``: CUDA, else OpenCL on a GPU, else CPU from 100 particles on, else Reference.
+
+    Raises
+    ------
+    InputError : the named platform is not installed or has no device here.
+    """
+    if name == "auto":
+        for candidate in ("CUDA", "OpenCL"):
+            if _is_usable(candidate):
+                return Platform(name=candidate, threads=None)
+        name = "CPU" if n_particles >= SMALL else "Reference"
+    elif not _is_usable(name):
+        usable = [candidate for candidate in ("CPU", "Reference", "CUDA", "OpenCL") if _is_usable(candidate)]
+        raise InputError(
+            f"OpenMM platform '{name}' cannot be used on this machine", fix=f"Use auto or one of {', '.join(usable)}."
+        )
+    return Platform(name=name, threads=threads if name == "CPU" else None)
+
+
+def _is_usable(name: str) -> bool:
+    system = openmm.System()
+    system.addParticle(1.0)
+    try:
+        platform = openmm.Platform.getPlatformByName(name)
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    except openmm.OpenMMException:
+        return False
+    # an OpenCL driver for the processor itself (PoCL) is slower than the CPU platform
+    return name != "OpenCL" or not any(
+        word in platform.getPropertyValue(context, "DeviceName").lower() for word in ("cpu", "pthread", "processor")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Positions, forces, energy and cell of one moment."""
+
+    positions: Float[np.ndarray, "atoms 3"]
+    """Positions [nm], molecules whole, not wrapped into the cell."""
+    forces: Float[np.ndarray, "atoms 3"]
+    """Minus the gradient of the potential energy [kJ/mol/nm], without constraint forces."""
+    energy: float
+    """Potential energy [kJ/mol], long-range correction included."""
+    cell: Float[np.ndarray, "3 3"]
+    """Cell vectors as rows [nm]."""
+
+
+def take_snapshot(context: openmm.Context) -> Snapshot:
+    """Return the present configuration of a context."""
+    state = context.getState(positions=True, forces=True, energy=True)
+    return Snapshot(
+        positions=state.getPositions(asNumpy=True)._value,
+        forces=state.getForces(asNumpy=True)._value,
+        energy=float(state.getPotentialEnergy()._value),
+        cell=np.asarray(state.getPeriodicBoxVectors(asNumpy=True)._value),
+    )
+
+
+def save_state(context: openmm.Context) -> dict[str, np.ndarray]:
+    """Return all that a later process needs to go on: OpenMM's checkpoint, and plain arrays for other machines."""
+    state = context.getState(positions=True, velocities=True)
+    return {
+        "checkpoint": np.frombuffer(context.createCheckpoint(), dtype=np.uint8),
+        "engine": _encode(_describe_engine(context)),
+        "positions": state.getPositions(asNumpy=True)._value,
+        "velocities": state.getVelocities(asNumpy=True)._value,
+        "cell": np.asarray(state.getPeriodicBoxVectors(asNumpy=True)._value),
+    }
+
+
+def restore_state_(context: openmm.Context, state: dict[str, np.ndarray]) -> bool:
+    """Put a context into a saved state, in place; return whether it is exact, random numbers included.
+
+    A checkpoint of another OpenMM version, platform or thread number cannot be read; positions and velocities then
+    go on with fresh random numbers, which samples the same ensemble.
+    """
+    if np.array_equal(state["engine"], _encode(_describe_engine(context))):
+        try:
+            context.loadCheckpoint(state["checkpoint"].tobytes())
+        except openmm.OpenMMException:
+            pass
+        else:
+            return True
+    context.setPeriodicBoxVectors(*state["cell"])
+    context.setPositions(state["positions"])
+    context.setVelocities(state["velocities"])
+    return False
+
+
+def renew_(context: openmm.Context) -> None:
+    """Forget what a checkpoint does not hold, in place, so that a resumed run equals an uninterrupted one.
+
+    The CPU platform keeps a neighbour list whose order depends on when it was built; renewing the context after each
+    checkpoint costs 0.03 s and makes runs of one thread bit-equal. Threads draw random numbers in the order in which
+    they happen to be ready: with more than one, the ensemble is the same and the trajectory is not.
+    """
+    if context.getPlatform().getName() == "CPU":
+        context.reinitialize(preserveState=True)
+
+
+def _describe_engine(context: openmm.Context) -> str:
+    platform = context.getPlatform()
+    values = [platform.getPropertyValue(context, name) for name in platform.getPropertyNames()]
+    return " ".join([openmm.version.full_version, platform.getName(), *values])
+
+
+def _encode(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), dtype=np.uint8)
