@@ -134,7 +134,8 @@ def is_covering(skin_list: SkinList, batch: Batch) -> bool:
     Two sites that each move by less than skin/2 cannot come closer by more than the skin. Positions that are not
     finite are never covered. A changed cell ends the list's life.
     """
-    if batch.cell is not None and batch.cell is not skin_list.cell and not torch.equal(batch.cell, skin_list.cell):
+    old, new = skin_list.cell, batch.cell
+    if (old is None) != (new is None) or (old is not None and new is not None and old is not new and not old.equal(new)):
         return False
     moved = ((batch.positions.detach() - skin_list.reference) ** 2).sum(1).max()
     # a thousandth is kept back for the rounding of float32 positions

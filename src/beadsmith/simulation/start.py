@@ -1,0 +1,306 @@
+"""Where a simulation starts: frames of a trajectory, a frame replicated, or molecules placed at a density.
+
+All that a start needs beside positions (bead types, masses, molecule templates) comes from the force field, so no
+file of the training run is needed.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from beadsmith.errors import InputError
+from beadsmith.force_field import ForceField
+from beadsmith.geometry import build_spanning_tree, make_whole
+from beadsmith.io.h5md import open_trajectory
+from beadsmith.simulation.noise import PLACEMENT, draw_normals
+from beadsmith.topology import Topology, group_equal_molecules
+from beadsmith.trajectory import StatePoint, Trajectory
+from beadsmith.units import Unit
+
+_TERMS = ("bonds", "angles", "dihedrals", "impropers", "constraints")
+_LATTICES = {
+    "simple cubic": np.array([[0.0, 0.0, 0.0]]),
+    "body-centred cubic": np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
+    "face-centred cubic": np.array([[0.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]),
+}
+_NEAREST = {"simple cubic": 1.0, "body-centred cubic": 0.75**0.5, "face-centred cubic": 0.5**0.5}
+"""Nearest-neighbour distance of each lattice in units of its cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileStart:
+    """Start from frames of a trajectory file at bead resolution."""
+
+    path: Path
+    """Trajectory written by 'beadsmith map' or 'beadsmith simulate'."""
+    frame: int | None = None
+    """Frame of all replicas, negative from the end; None spreads the replicas over the file up to its last frame."""
+    repeats: tuple[int, int, int] = (1, 1, 1)
+    """Copies of the frame along each cell vector."""
+    velocities: Literal["draw", "file"] = "draw"
+    """Maxwell-Boltzmann velocities, or those of the frame."""
+
+    def __post_init__(self) -> None:
+        """Check the repeats.
+
+        Raises
+        ------
+        InputError : a number of copies is below 1.
+        """
+        if min(self.repeats) < 1:
+            raise InputError(f"'repeats' is {self.repeats}, expected at least one copy along each cell vector")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountStart:
+    """Start from single-bead molecules on a lattice in a cubic cell, in random order, relaxed before the first step."""
+
+    counts: dict[str, int]
+    """Number of molecules of each kind."""
+    density: Annotated[float, Unit("u/nm**3")]
+    """Mass density."""
+
+    def __post_init__(self) -> None:
+        """Check numbers and density.
+
+        Raises
+        ------
+        InputError : there is no molecule, a negative number of them, or a density that is not positive.
+        """
+        if sum(self.counts.values()) < 1 or min(self.counts.values()) < 0:
+            raise InputError(f"'counts' is {self.counts}, expected at least one molecule")
+        if not (np.isfinite(self.density) and self.density > 0.0):
+            raise InputError(f"'density' is {self.density} u/nm^3, expected > 0")
+
+
+Start = Trajectory | FileStart | CountStart
+"""A trajectory in memory starts like a file without options."""
+
+
+def build_start(start: Start, force_field: ForceField, *, temperature: float, n_replicas: int, seed: int) -> Trajectory:
+    """Return one start frame for each replica, with the bead types and masses of the force field.
+
+    Parameters
+    ----------
+    start : Where the frames come from.
+    force_field : Names the bead types, their masses and the molecule templates.
+    temperature : Temperature of the simulation [K]; it becomes the state point of the result.
+    n_replicas : Number of frames to return; a frame is used again only when there are too few.
+    seed : Seed of a random placement.
+
+    Raises
+    ------
+    InputError : the file cannot be read, has no such frame or no cell to replicate, or holds molecules that the force
+        field does not know.
+    """
+    if isinstance(start, CountStart):
+        return _place_molecules(start, force_field, temperature=temperature, n_replicas=n_replicas, seed=seed)
+    if isinstance(start, FileStart):
+        with open_trajectory(start.path) as stored:
+            chosen = _choose_frames(stored.n_frames, start.frame, n_replicas, where=str(start.path))
+            frames = stored.read(chosen)
+        if start.velocities == "draw":
+            frames = replace(frames, velocities=None)
+        elif frames.velocities is None:
+            raise InputError("the start file has no velocities", where=str(start.path), fix="Use velocities: draw.")
+        where, repeats = f"'{start.path}'", start.repeats
+    else:
+        frames = replace(start.select(_choose_frames(start.n_frames, None, n_replicas, "start")), velocities=None)
+        where, repeats = "start trajectory", (1, 1, 1)
+    positions, topology = _make_molecules_whole(frames), adopt_topology(frames.topology, force_field, where=where)
+    point = StatePoint(temperature=temperature)
+    frames = Trajectory(
+        topology=topology,
+        state_point=point,
+        positions=positions,
+        times=np.zeros(frames.n_frames),
+        velocities=frames.velocities,
+        cell=frames.cell,
+    )
+    return _with_density(replicate(frames, repeats) if repeats != (1, 1, 1) else frames)
+
+
+def adopt_topology(topology: Topology, force_field: ForceField, *, where: str = "topology") -> Topology:
+    """Return a topology with the type numbers and bead masses of the force field, matched by name.
+
+    Parameters
+    ----------
+    topology : Beads as a file describes them.
+    force_field : Knows the bead types and one template of each molecule kind.
+    where : Source of the topology, for the error message.
+
+    Raises
+    ------
+    InputError : a bead type or a molecule is not one of the force field's.
+    """
+    used = [topology.type_names[index] for index in np.unique(topology.types).tolist()]
+    known = force_field.type_names
+    unknown = [name for name in used if name not in known]
+    if unknown:
+        raise InputError(
+            f"bead type '{unknown[0]}' is not in the force field, which knows {', '.join(known)}",
+            where=where,
+            fix="Start from a file with the same beads, as 'beadsmith map' writes it.",
+        )
+    number = np.array([known.index(name) if name in known else -1 for name in topology.type_names], dtype=np.int64)
+    types = number[topology.types]
+    adopted = replace(topology, types=types, type_names=known, masses=force_field.bead_masses[types])
+    templates = {_describe_molecule(template) for template in force_field.record.templates}
+    for kind in group_equal_molecules(adopted):
+        if _describe_molecule(_cut(adopted, kind.sites[0])) not in templates:
+            raise InputError(
+                f"molecule '{kind.name}' has beads or bonds that no molecule template of the force field has",
+                where=where,
+                fix="Start from a file with the same molecules that the force field was trained on.",
+            )
+    return adopted
+
+
+def replicate(trajectory: Trajectory, repeats: tuple[int, int, int]) -> Trajectory:
+    """Return every frame repeated along its cell vectors, without velocities.
+
+    Raises
+    ------
+    InputError : the trajectory has no periodic cell.
+    """
+    if trajectory.cell is None:
+        raise InputError("an open system cannot be replicated: it has no periodic cell")
+    shifts = np.stack(np.meshgrid(*(np.arange(n) for n in repeats), indexing="ij"), axis=-1).reshape(-1, 3)
+    offsets = shifts @ trajectory.cell.astype(np.float64)
+    positions = trajectory.positions[:, None] + offsets[:, :, None]
+    return replace(
+        trajectory,
+        topology=join_topologies([trajectory.topology] * len(shifts)),
+        positions=positions.reshape(trajectory.n_frames, -1, 3).astype(np.float32),
+        velocities=None,
+        cell=trajectory.cell * np.array(repeats, dtype=trajectory.cell.dtype)[:, None],
+    )
+
+
+def join_topologies(parts: list[Topology]) -> Topology:
+    """Return the sites of several topologies of one list of types as one system, in order."""
+    sites = np.cumsum([0] + [part.n_sites for part in parts])
+    molecules = np.cumsum([0] + [part.n_molecules for part in parts])
+    residues = np.cumsum([0] + [len(part.residue_names) for part in parts])
+
+    def joined(name: str, offsets: np.ndarray | None = None) -> np.ndarray:
+        shift = np.zeros(len(parts), dtype=np.int64) if offsets is None else offsets
+        return np.concatenate([getattr(part, name) + by for part, by in zip(parts, shift, strict=False)])
+
+    return Topology(
+        names=tuple(name for part in parts for name in part.names),
+        types=joined("types"),
+        type_names=parts[0].type_names,
+        masses=np.concatenate([part.masses for part in parts]),
+        molecule_index=joined("molecule_index", molecules),
+        residue_index=joined("residue_index", residues),
+        residue_names=tuple(name for part in parts for name in part.residue_names),
+        bonds=joined("bonds", sites),
+        angles=joined("angles", sites),
+        dihedrals=joined("dihedrals", sites),
+        impropers=joined("impropers", sites),
+        constraints=joined("constraints", sites),
+    )
+
+
+def _choose_frames(n_frames: int, frame: int | None, n_replicas: int, where: str) -> Int[np.ndarray, "replicas"]:
+    if n_frames == 0:
+        raise InputError("the start has no frame", where=where)
+    if frame is None:
+        # one replica starts from the last frame, several are spread evenly up to it
+        return np.maximum(np.ceil(np.arange(1, n_replicas + 1) * n_frames / n_replicas).astype(np.int64) - 1, 0)
+    if not -n_frames <= frame < n_frames:
+        raise InputError(f"frame {frame} does not exist: the start has {n_frames} frames", where=where)
+    return np.full(n_replicas, frame % n_frames)
+
+
+def _make_molecules_whole(frames: Trajectory) -> Float[np.ndarray, "frames sites 3"]:
+    """Return positions without broken bonds: molecular virials and wrapping by molecules want whole molecules."""
+    topology = frames.topology
+    if topology.n_molecules == topology.n_sites:
+        return frames.positions
+    edges = []
+    for kind in group_equal_molecules(topology):
+        number = {site: local for local, site in enumerate(kind.sites[0].tolist())}
+        inside = np.isin(topology.bonds[:, 0], kind.sites[0])
+        bonds = np.array([[number[a], number[b]] for a, b in topology.bonds[inside].tolist()], dtype=np.int64)
+        for generation in build_spanning_tree(kind.sites.shape[1], bonds.reshape(-1, 2)):
+            edges.append(kind.sites[:, generation].reshape(-1, 2))
+    return make_whole(frames.positions, frames.cell, tuple(edges)).astype(np.float32)
+
+
+def _describe_molecule(topology: Topology) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    bonds = sorted(tuple(sorted(bond)) for bond in topology.bonds.tolist())
+    return tuple(topology.types.tolist()), tuple(bonds)
+
+
+def _cut(topology: Topology, sites: np.ndarray) -> Topology:
+    """Return one molecule of a topology: its types and bonds, in local numbers."""
+    first, n_sites = int(sites[0]), len(sites)
+    terms = {name: getattr(topology, name) for name in _TERMS}
+    inside: dict[str, Any] = {name: rows[np.all(np.isin(rows, sites), axis=1)] - first for name, rows in terms.items()}
+    span = slice(first, first + n_sites)
+    residues, index = np.unique(topology.residue_index[span], return_inverse=True)
+    return Topology(
+        names=topology.names[span],
+        types=topology.types[span],
+        type_names=topology.type_names,
+        masses=topology.masses[span],
+        molecule_index=np.zeros(n_sites, dtype=np.int64),
+        residue_index=index,
+        residue_names=tuple(topology.residue_names[r] for r in residues.tolist()),
+        **inside,
+    )
+
+
+def _with_density(frames: Trajectory) -> Trajectory:
+    if frames.cell is None:
+        return frames
+    density = frames.topology.total_mass / float(frames.volumes().mean())
+    return replace(frames, state_point=replace(frames.state_point, density=density))
+
+
+def _place_molecules(
+    start: CountStart, force_field: ForceField, *, temperature: float, n_replicas: int, seed: int
+) -> Trajectory:
+    templates = {template.residue_names[0]: template for template in force_field.record.templates}
+    for name in start.counts:
+        if name not in templates:
+            raise InputError(
+                f"the force field has no molecule '{name}'; it knows {', '.join(templates)}", where="counts"
+            )
+        if templates[name].n_sites != 1:
+            raise InputError(
+                f"molecule '{name}' has {templates[name].n_sites} beads; only single beads can be placed at a density",
+                where="counts",
+                fix="Start from a frame of a trajectory, and replicate it for a larger system.",
+            )
+    topology = join_topologies([templates[name] for name, count in start.counts.items() for _ in range(count)])
+    length = (topology.total_mass / start.density) ** (1.0 / 3.0)
+    points = _lattice_points(topology.n_sites) * length
+    spacing = (length**3 / topology.n_sites) ** (1.0 / 3.0)
+    frames = []
+    for replica in range(n_replicas):
+        # equal noise for the order of the sites, then a thermal blur of 2 % of the spacing
+        keys, blur = np.split(draw_normals(seed, PLACEMENT, replica=replica, index=0, shape=(2 * len(points), 3)), 2)
+        order = np.argsort(keys[:, 0])[: topology.n_sites]
+        frames.append(points[order] + 0.02 * spacing * blur[: topology.n_sites])
+    return Trajectory(
+        topology=topology,
+        state_point=StatePoint(temperature=temperature, density=start.density),
+        positions=np.array(frames, dtype=np.float32),
+        times=np.zeros(n_replicas),
+        cell=np.repeat((length * np.eye(3, dtype=np.float32))[None], n_replicas, axis=0),
+    )
+
+
+def _lattice_points(n_sites: int) -> Float[np.ndarray, "points 3"]:
+    """Return at least n_sites fractional points, of the cubic lattice with the widest spacing."""
+    n_cells = {name: int(np.ceil((n_sites / len(basis)) ** (1 / 3) - 1e-9)) for name, basis in _LATTICES.items()}
+    best = max(_LATTICES, key=lambda name: _NEAREST[name] / n_cells[name])
+    n = n_cells[best]
+    corners = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    return ((corners + _LATTICES[best]) / n).reshape(-1, 3)
