@@ -44,8 +44,10 @@ class PriorSettings:
     """Weight of the roughness penalty of the linear fit, relative to the mean diagonal of its normal matrix."""
     n_blocks: int = 10
     """Contiguous blocks of frames from which standard errors and held-out losses are taken."""
-    tolerance: float = 0.1
-    """Largest relative standard error of the mean force and of its decay where the repulsion may join it."""
+    force_tolerance: float = 0.05
+    """Largest relative standard error of the mean force where the repulsion joins it; three times this if need be."""
+    decay_tolerance: float = 0.1
+    """Largest relative standard error of the decay of the mean force there; three times this if need be."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -64,8 +66,9 @@ class PriorSettings:
             raise InputError(f"prior ridge is {self.ridge}, expected a finite number >= 0")
         if self.n_blocks < 2:
             raise InputError(f"prior n_blocks is {self.n_blocks}, expected at least 2")
-        if not 0.0 < self.tolerance < 1.0:
-            raise InputError(f"prior tolerance is {self.tolerance}, expected between 0 and 1")
+        for name in ("force_tolerance", "decay_tolerance"):
+            if not 0.0 < getattr(self, name) < 1.0 / 3.0:
+                raise InputError(f"prior {name} is {getattr(self, name)}, expected between 0 and 1/3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,13 @@ def fit_prior(
     free, free_fit = _match_forces(
         blocks, _start_knots(survey), settings, progress=_count_pass(progress, 1, "pair mean force")
     )
-    walls = fit_tangent_walls(free, free_fit, survey, tolerance=settings.tolerance)
+    walls = fit_tangent_walls(
+        free,
+        free_fit,
+        survey,
+        force_tolerance=settings.force_tolerance,
+        decay_tolerance=settings.decay_tolerance,
+    )
     repulsion = build_repulsion(survey.type_names, walls, largest_cutoff=settings.cutoff)
     spline, spline_fit = _match_forces(
         blocks,
@@ -189,7 +198,7 @@ def _match_forces(
     chunks = stream_frames(
         blocks,
         cutoff=settings.cutoff,
-        max_sites=max(1, _DESIGN_SIZE // (3 * spline.n_coefficients)),
+        max_sites=min(1024, max(1, _DESIGN_SIZE // (3 * spline.n_coefficients))),
         progress=progress,
     )
     equations = accumulate_normal_equations(

@@ -96,7 +96,7 @@ def split_frames(
 
 
 def stream_frames(
-    frames: FrameBlocks, *, cutoff: float, max_sites: int = 4096, progress: Progress = silent
+    frames: FrameBlocks, *, cutoff: float, max_sites: int = 1024, progress: Progress = silent
 ) -> Iterator[FrameChunk]:
     """Yield all frames, chunk by chunk; memory is that of one chunk.
 

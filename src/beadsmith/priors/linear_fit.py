@@ -55,7 +55,10 @@ class NormalEquations:
     def compute_losses(self, coefficients: Float[np.ndarray, "coefficients"]) -> Float[np.ndarray, "blocks"]:
         """Return the mean squared force error per component of each block [(kJ/mol/nm)²]."""
         quadratic = np.einsum("k,bkl,l->b", coefficients, self.gram, coefficients)
-        return (quadratic - 2.0 * self.moment @ coefficients + self.label_square) / self.n_components
+        # a block of zero-weight frames has no loss; it counts with weight zero
+        return (quadratic - 2.0 * self.moment @ coefficients + self.label_square) / np.maximum(
+            self.n_components, 1e-300
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

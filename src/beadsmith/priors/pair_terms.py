@@ -1,7 +1,7 @@
 """What all pair terms of a prior share: type pairs, the half list, bond classes and the sum at the first site."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -53,9 +53,12 @@ class HalfPairs:
 
 def select_half_pairs(batch: Batch, pairs: Pairs, type_pair_table: Int[Tensor, "types types"]) -> HalfPairs:
     """Return each unordered pair once, differentiable with respect to positions and cell."""
-    first = pairs.index[0].index_select(0, pairs.half)
-    second = pairs.index[1].index_select(0, pairs.half)
-    vectors = pair_vectors(batch.positions, batch.cell, batch.system_index, pairs).index_select(0, pairs.half)
+    index = pairs.index.index_select(1, pairs.half)
+    bond_class = pairs.bond_class.index_select(0, pairs.half)
+    # halving the list first: the other direction's vectors would be computed for nothing
+    halved = replace(pairs, index=index, shifts=pairs.shifts.index_select(0, pairs.half), bond_class=bond_class)
+    vectors = pair_vectors(batch.positions, batch.cell, batch.system_index, halved)
+    first, second = index[0], index[1]
     numbers = batch.types.index_select(0, first) * type_pair_table.shape[0] + batch.types.index_select(0, second)
     return HalfPairs(
         first=first,
@@ -63,7 +66,7 @@ def select_half_pairs(batch: Batch, pairs: Pairs, type_pair_table: Int[Tensor, "
         vectors=vectors,
         distances=torch.linalg.vector_norm(vectors, dim=1),
         type_pair=type_pair_table.reshape(-1).index_select(0, numbers),
-        bond_class=pairs.bond_class.index_select(0, pairs.half),
+        bond_class=bond_class,
     )
 
 

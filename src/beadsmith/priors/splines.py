@@ -103,7 +103,7 @@ class PairSpline(AbstractPairTerm):
         energy = ((row[:, 3] * u + row[:, 2]) * u + row[:, 1]) * u + row[:, 0]
         if self.inner_end == "flat":
             return energy
-        return energy + row[:, 1] * x.clamp(max=0.0)
+        return energy + row[:, 1] * (x - inside).clamp(max=0.0)
 
     def force_design(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "components coefficients"]:
         """Return the force components, site by site, that each unit coefficient gives."""

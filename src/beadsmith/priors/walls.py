@@ -63,29 +63,34 @@ class WallConstants:
 
 
 def fit_tangent_walls(
-    spline: PairSpline, solution: LinearSolution, survey: PairSurvey, *, tolerance: float
+    spline: PairSpline, solution: LinearSolution, survey: PairSurvey, *, force_tolerance: float, decay_tolerance: float
 ) -> tuple[WallConstants, ...]:
     """Return the walls that are tangent to the pair mean force at the edge of the data.
 
     r0 is the smallest distance from which on, over half a knot spacing, the mean force F is repulsive and falling and
-    the block standard errors of F and of a = -F'/F are within the tolerance; it lies on the inner flank of the first
+    the block standard errors of F and of a = -F'/F are within the tolerances; it lies on the inner flank of the first
     peak of the pair density. There F0 = F(r0) and a = -F'(r0)/F(r0), kept within `STEEPNESS_RANGE`.
 
-    A pair that was seen but has no such distance gets its wall at the smallest distance r1: its density there says that
-    U(r1) = kT ln n, n the number of pairs that an ideal gas would have in that bin. A pair never seen gets
-    r0 = R_a + R_b, with bead radii from the other pairs.
+    Where no distance meets the tolerances, three times them is tried. A pair that was seen but still has no such
+    distance gets its wall at the smallest distance r1: its density there says that U(r1) = kT ln n, n the number of
+    pairs that an ideal gas would have in that bin. A pair never seen gets r0 = R_a + R_b, with bead radii from the
+    other pairs.
 
     Parameters
     ----------
     spline : Free-ended spline with knots from the smallest distances.
     solution : Its fit.
     survey : Distances in the same frames.
-    tolerance : Largest relative standard error of F and a.
+    force_tolerance : Largest relative standard error of F.
+    decay_tolerance : Largest relative standard error of a.
     """
     walls: list[WallConstants | None] = []
     for number in range(len(survey.type_pairs)):
         seen = bool(np.isfinite(survey.closest[number]))
-        wall = _find_tangent(spline, solution, survey, number, tolerance) if seen else None
+        wall = None
+        for relaxation in (1.0, 3.0) if seen else ():
+            tolerances = (relaxation * force_tolerance, relaxation * decay_tolerance)
+            wall = wall or _find_tangent(spline, solution, survey, number, tolerances)
         walls.append(_estimate_at_edge(survey, number) if seen and wall is None else wall)
     known = [wall for wall in walls if wall is not None]
     return tuple(
@@ -154,7 +159,7 @@ def build_repulsion(
 
 
 def _find_tangent(
-    spline: PairSpline, solution: LinearSolution, survey: PairSurvey, number: int, tolerance: float
+    spline: PairSpline, solution: LinearSolution, survey: PairSurvey, number: int, tolerances: tuple[float, float]
 ) -> WallConstants | None:
     """Return the tangent wall of a type pair, or None where no distance qualifies."""
     distances = np.arange(spline.inner_distances[number], _find_flank(survey, number), _STEP)
@@ -168,9 +173,9 @@ def _find_tangent(
     force_error = jackknife_error(force_replicates)
     with np.errstate(divide="ignore", invalid="ignore"):
         decay_error = jackknife_error(-(solution.replicates @ to_slope.T) / force_replicates)
-    determined = repulsive & (force_error <= tolerance * force) & (decay_error <= tolerance * decay)
+    determined = repulsive & (force_error <= tolerances[0] * force) & (decay_error <= tolerances[1] * decay)
     window = max(1, round(0.5 * (spline.cutoff - spline.inner_distances[number]) / spline.n_intervals / _STEP))
-    runs = np.flatnonzero([determined[at : at + window].all() for at in range(len(determined) - window)])
+    runs = np.flatnonzero([determined[at : at + window].all() for at in range(len(determined) - window + 1)])
     if len(runs) == 0:
         return None
     at = int(runs[0])
@@ -183,7 +188,7 @@ def _find_tangent(
         joining_force_error=float(force_error[at]),
         decay_error=float(decay_error[at]),
         origin="tangent",
-        is_bounded=bounded != decay[at],
+        is_bounded=bool(bounded != decay[at]),
     )
 
 
