@@ -1,5 +1,6 @@
 """OpenMM contexts: which platform, how many threads, and the engine state that a killed run goes on from."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +22,8 @@ class Platform:
 
     name: str
     """OpenMM name: CPU, Reference, CUDA or OpenCL."""
-    threads: int | None
-    """Threads of the CPU platform; None lets OpenMM take all cores."""
+    threads: int
+    """Threads of the CPU platform; 1 on others."""
 
     def create_context(self, system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
         """Return a context of this platform.
@@ -31,7 +32,7 @@ class Platform:
         """
         platform = openmm.Platform.getPlatformByName(self.name)
         properties = {
-            "CPU": {"DeterministicForces": "true"} | ({"Threads": str(self.threads)} if self.threads else {}),
+            "CPU": {"DeterministicForces": "true", "Threads": str(self.threads)},
             "CUDA": {"Precision": "mixed", "DeterministicForces": "true"},
             "OpenCL": {"Precision": "mixed"},
         }.get(self.name, {})
@@ -50,14 +51,19 @@ def choose_platform(name: PlatformName, *, threads: int | None, n_particles: int
     if name == "auto":
         for candidate in ("CUDA", "OpenCL"):
             if _is_usable(candidate):
-                return Platform(name=candidate, threads=None)
+                return Platform(name=candidate, threads=1)
         name = "CPU" if n_particles >= SMALL else "Reference"
     elif not _is_usable(name):
         usable = [candidate for candidate in ("CPU", "Reference", "CUDA", "OpenCL") if _is_usable(candidate)]
         raise InputError(
             f"OpenMM platform '{name}' cannot be used on this machine", fix=f"Use auto or one of {', '.join(usable)}."
         )
-    return Platform(name=name, threads=threads if name == "CPU" else None)
+    return Platform(name=name, threads=(threads or _count_cores()) if name == "CPU" else 1)
+
+
+def _count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_usable(name: str) -> bool:

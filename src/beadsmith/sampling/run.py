@@ -231,11 +231,13 @@ def _propagate(run: _Run, tally: _Tally, progress: Progress) -> _Tally:
         )
         if done % per_checkpoint == 0 or done == n_total:
             run.store.append(_join_frames(run, frames), save_state(run.context) | tally.to_state())
-            renew_(run.context)
+            for context in (run.context, *run.virials.contexts):
+                renew_(context)
             frames = []
         simulated = (done - first) * settings.save_interval
         speed = 86.4 * simulated / (time.perf_counter() - begin)
-        progress(done * settings.save_interval, n_total * settings.save_interval, f"{speed:.3g} ns/day")
+        note = f"{speed:.3g} ns/day" + ("" if done > n_before else ", equilibration")
+        progress(done * settings.save_interval, n_total * settings.save_interval, note)
     return tally
 
 

@@ -5,7 +5,7 @@ energy is evaluated without bonded terms and without constraints.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import openmm
@@ -47,13 +47,11 @@ def build_virial_engine(system: openmm.System, topology: Topology, platform: Pla
     platform : Where energies are computed.
     """
     energies = remove_forces(system, (*BONDED_FORCES, openmm.MonteCarloBarostat))
-    is_cpu = platform.name == "CPU"
-    n_contexts = (platform.threads or 1) if is_cpu else 1
-    single = Platform(name=platform.name, threads=1 if is_cpu else None)
+    single = replace(platform, threads=1)
     molecule_mass = np.bincount(topology.molecule_index, topology.masses)
     return VirialEngine(
         contexts=tuple(
-            single.create_context(energies, openmm.VerletIntegrator(0.001)) for _ in range(min(n_contexts, 6))
+            single.create_context(energies, openmm.VerletIntegrator(0.001)) for _ in range(min(platform.threads, 6))
         ),
         molecule_index=topology.molecule_index,
         mass_fractions=topology.masses / molecule_mass[topology.molecule_index],
@@ -77,8 +75,8 @@ def compute_virial(
     Strain 2e-3, a compromise measured on liquid methanol: pairs that cross the Lennard-Jones cutoff under the strain
     make the energy jump, which adds a noise of 20 bar to a frame (growing as the strain shrinks; the spread between
     frames is 590 bar for 64 molecules, and single precision adds 1 bar); the truncation error grows with the square
-    of the strain and is +1.4 bar. The jumps belong to the virial: without them the pressure of the long-range
-    correction would be that of a shifted potential.
+    of the strain and is +1.4 bar. The jumps belong to the virial: only with them is the derivative of the truncated
+    energy plus its long-range correction the virial of the whole Lennard-Jones potential.
 
     Parameters
     ----------
@@ -95,11 +93,13 @@ def compute_virial(
     def differentiate(share: int) -> list[float]:
         slopes = []
         for row, column in _COMPONENTS[share::n_contexts]:
-            unit = np.zeros((3, 3))
-            unit[row, column] = unit[column, row] = 1.0 if row == column else 0.5
+            step = np.zeros((3, 3))
+            step[row, column] = step[column, row] = strain if row == column else 0.5 * strain
             up, down = (
-                _strained_energy(engine, engine.contexts[share], positions, centres, cell, sign * strain * unit)
-                for sign in (1.0, -1.0)
+                _strained_energy(
+                    engine, engine.contexts[share], positions=positions, centres=centres, cell=cell, strain=signed
+                )
+                for signed in (step, -step)
             )
             slopes.append((up - down) / (2.0 * strain))
         return slopes
@@ -115,6 +115,7 @@ def compute_virial(
 def _strained_energy(
     engine: VirialEngine,
     context: openmm.Context,
+    *,
     positions: np.ndarray,
     centres: np.ndarray,
     cell: np.ndarray,
