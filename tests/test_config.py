@@ -103,8 +103,8 @@ def message(text: str) -> str:
     ],
 )
 def test_quantities_convert_to_internal_units(text: str, symbol: str, expected: float) -> None:
-    # pint's dalton and the molar mass constant differ by 1e-9 since the 2019 SI
-    assert parse_quantity(text, symbol, name="a.b", where="x") == pytest.approx(expected, rel=2e-9)
+    # 12 digits are kept
+    assert parse_quantity(text, symbol, name="a.b", where="x") == pytest.approx(expected, rel=1e-11)
 
 
 def test_equal_lengths_in_other_units_are_the_same_number() -> None:

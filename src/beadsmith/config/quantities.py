@@ -25,6 +25,8 @@ _FAMILIAR: dict[str, tuple[str, ...]] = {
     "kJ/mol": ("kJ/mol", "kcal/mol"),
     "kJ/mol/nm": ("kJ/mol/nm", "kcal/mol/angstrom"),
     "kJ/mol/nm**3": ("bar", "MPa"),
+    "s": ("s", "min", "h"),
+    "GB": ("GB", "MB"),
 }
 """What people write for each internal unit; the first is used when a value is shown."""
 
@@ -38,13 +40,35 @@ _EXAMPLES = {
 }
 """A value of ordinary size, for messages and to guess the unit of a bare number."""
 
+_DIMENSIONS = {
+    "K": "temperature",
+    "nm": "length",
+    "ps": "time",
+    "1/ps": "inverse time",
+    "u": "mass",
+    "u/nm**3": "density",
+    "nm**3": "volume",
+    "nm/ps": "velocity",
+    "Pa": "pressure",
+    "Pa/mol": "pressure",
+    "J": "energy",
+    "kJ/mol": "energy per mole",
+    "kJ/mol/nm": "force per mole",
+    "ampere": "electric current",
+    "radian": "memory or a pure number",
+}
+"""What a unit measures, in words."""
+
 _SLIPS = {"A": "angstrom", "k": "K", "C": "degC", "PS": "ps"}
 """Units that pint reads as something else than was meant (ampere, Boltzmann constant, coulomb, petasiemens)."""
 
 
 @functools.cache
 def _registry() -> pint.UnitRegistry:
-    return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+    registry: pint.UnitRegistry = pint.UnitRegistry(autoconvert_offset_to_baseunit=True, on_redefinition="ignore")
+    # as in beadsmith.units: 1 u is 1 g/mol exactly; pint takes the measured atomic mass constant, 1e-9 off
+    registry.define(f"unified_atomic_mass_unit = {1e-3 / AVOGADRO} * kilogram = u = amu")
+    return registry
 
 
 def parse_quantity(text: str, symbol: str, *, name: str, where: str) -> float:
@@ -117,7 +141,7 @@ def format_quantity(value: float, symbol: str) -> str:
     unit = familiar_units(symbol)[0]
     if symbol == "ps" and 0.0 < abs(value) < 0.1:
         unit = "fs"
-    return f"{value / _in_internal(f'1 {unit}', symbol):.12g} {unit}"
+    return f"{value / _in_internal(f'1 {unit}', symbol):.12g} {unit.removeprefix('1')}"
 
 
 def _example(symbol: str) -> str:
@@ -170,10 +194,7 @@ def _is_per_mole_of(internal: Any, unit: Any) -> bool:
 
 
 def _dimension(unit: Any) -> str:
-    names = {"K": "temperature", "nm": "length", "ps": "time", "1/ps": "inverse time", "u": "mass", "Pa": "pressure",
-             "u/nm**3": "density", "kJ/mol": "energy per mole", "kJ/mol/nm": "force per mole", "J": "energy",
-             "Pa/mol": "pressure", "ampere": "electric current", "nm/ps": "velocity", "nm**3": "volume"}  # fmt: skip
-    for symbol, title in names.items():
+    for symbol, title in _DIMENSIONS.items():
         if unit.dimensionality == _registry().parse_units(symbol).dimensionality:
             return title
-    return str(unit.dimensionality) if str(unit.dimensionality) != "dimensionless" else "a pure number"
+    return str(unit.dimensionality)

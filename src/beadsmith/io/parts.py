@@ -83,6 +83,8 @@ class PartStore:
     def finish(self, metadata: dict[str, Any]) -> None:
         """Join all parts into the final file, frames sorted by segment and in order of saving, then delete the parts.
 
+        The metadata get the identity, by which a file that was finished just before a crash is known again.
+
         Raises
         ------
         InputError : nothing was saved, or the disk is full (the parts are then kept).
@@ -90,7 +92,12 @@ class PartStore:
         if self.n_frames == 0:
             raise InputError(f"no frame was saved for '{self.path}'", fix="Make the run longer than one save interval.")
         with replacing(self.path) as temporary:
-            write_chunks(temporary, self._sorted_chunks(), n_frames=self.n_frames, metadata=metadata)
+            write_chunks(
+                temporary,
+                self._sorted_chunks(),
+                n_frames=self.n_frames,
+                metadata={"identity": self.identity, **metadata},
+            )
         shutil.rmtree(self.folder)
 
     def _sorted_chunks(self) -> Iterator[Trajectory]:

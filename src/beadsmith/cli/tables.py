@@ -1,0 +1,110 @@
+"""The tables at the end of a run: times, losses and checks."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from beadsmith.check import Check
+from beadsmith.cli.console import TITLES, format_duration
+from beadsmith.io.records import read_json
+from beadsmith.pipeline.estimate import Estimate
+from beadsmith.pipeline.execute import RunResult
+from beadsmith.pipeline.stages import REPORT, TRAINING
+
+_COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
+
+
+def show_result(console: Console, result: RunResult, verb: str) -> None:
+    """Show what a run is worth: times, and losses and checks where the verb makes them."""
+    if verb == "run":
+        show_times(console, result)
+    training = result.folder / TRAINING[0]
+    if verb in ("run", "train") and training.exists():
+        show_losses(console, read_json(training))
+    if verb in ("run", "evaluate", "report") and result.checks:
+        show_checks(console, result.checks)
+    report = result.folder / REPORT
+    if verb in ("run", "report") and report.exists():
+        console.print(f"report: {report}", markup=False)
+
+
+def show_times(console: Console, result: RunResult) -> None:
+    """Show how long each stage took, earlier attempts included."""
+    table = Table("stage", "what", "time", title="Stages", title_justify="left")
+    for name, entry in result.record.stages.items():
+        table.add_row(name, TITLES.get(name, ""), format_duration(entry.wall_time))
+    table.add_row("all", "", format_duration(sum(entry.wall_time for entry in result.record.stages.values())))
+    console.print(table)
+
+
+def show_checks(console: Console, checks: list[Check]) -> None:
+    """Show every verdict; what to do stands below for those that did not pass."""
+    table = Table("check", "status", "value", "threshold", "unit", title="Checks", title_justify="left")
+    for check in checks:
+        status = f"[{_COLOURS[check.status]}]{check.status}[/]"
+        table.add_row(check.name, status, format_value(check.value), check.threshold, check.unit)
+    console.print(table)
+    for check in checks:
+        if check.status != "pass" and check.remedy:
+            console.print(f"{check.status}: {check.name}: {check.meaning} {check.remedy}", markup=False)
+
+
+def show_estimates(console: Console, estimates: list[Estimate]) -> None:
+    """Show what each stage will cost."""
+    table = Table("stage", "work", "time", "memory", "disk", title="Estimate", title_justify="left")
+    for entry in estimates:
+        table.add_row(
+            entry.stage, entry.work, format_duration(entry.time), format_size(entry.memory), format_size(entry.disk)
+        )
+    total = sum(entry.time for entry in estimates)
+    memory, disk = max(entry.memory for entry in estimates), sum(entry.disk for entry in estimates)
+    table.add_row("all", "", format_duration(total), format_size(memory), format_size(disk))
+    console.print(table)
+
+
+def format_value(value: Any) -> str:
+    """Return a number with four digits, or a text as it is."""
+    if isinstance(value, str):
+        return value
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes as people say it."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000.0:
+            return f"{size:.0f} {unit}"
+        size /= 1000.0
+    return f"{size:.1f} GB"
+
+
+def show_losses(console: Console, training: dict[str, Any]) -> None:
+    """Show what a force loss means: every model on every part of the frames, and the noise floor."""
+    table = Table("force loss", title=f"Losses {training['unit']}", title_justify="left")
+    uses = list(training["n_frames"])
+    for use in uses:
+        table.add_column(f"{use} ({training['n_frames'][use]} frames)", justify="right")
+    table.add_column("explained (test)", justify="right")
+    for model, entries in training["losses"].items():
+        explained = training["explained_variance"].get(model, {}).get("test")
+        table.add_row(
+            model.replace("_", " "),
+            *(_with_error(entries[use]) for use in uses),
+            "" if explained is None else _with_error(explained, "{:.4f}"),
+        )
+    console.print(table)
+    if floor := training.get("noise_floor"):
+        low, high = floor["lower_bound"], floor["upper_bound"]
+        console.print(
+            f"noise floor, from ever more frames: between {low['loss']:.5g} ± {low['loss_error']:.2g} and "
+            f"{high['loss']:.5g} ± {high['loss_error']:.2g}",
+            markup=False,
+        )
+
+
+def _with_error(entry: dict[str, Any], form: str = "{:.5g}") -> str:
+    error = entry["error"]
+    tail = "" if error is None or math.isnan(error) else f" ± {error:.2g}"
+    return form.format(entry["value"]) + tail

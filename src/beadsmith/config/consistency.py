@@ -1,0 +1,88 @@
+"""What must fit between the sections of a configuration, checked before anything is computed.
+
+Errors name the setting in `where`; `load_config` turns that into file and line.
+"""
+
+from beadsmith.config.settings import RunSettings
+from beadsmith.errors import InputError
+from beadsmith.sampling.systems import box_edge, check_box
+
+MIN_FRAMES = 20
+"""Fewer saved frames cannot be divided into training, validation and test frames."""
+
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 10.0, 3000.0
+
+
+def check_consistency(settings: RunSettings) -> None:
+    """Hold the sections against each other.
+
+    Raises
+    ------
+    InputError : a cutoff does not fit into the box, a run is too short for what is measured on it, or a value is far
+        from any liquid.
+    """
+    _check_state(settings)
+    _check_cutoffs(settings)
+    _check_lengths(settings)
+
+
+def find_box_edge(settings: RunSettings) -> float:
+    """Return the edge of the box [nm]; at constant pressure that of the starting density."""
+    density = settings.state.density or settings.sampling.initial_density
+    return box_edge(settings.system, density)
+
+
+def _check_state(settings: RunSettings) -> None:
+    temperature = settings.state.temperature
+    if not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
+        raise InputError(
+            f"'state.temperature' is {temperature:g} K, expected {_MIN_TEMPERATURE:g} to {_MAX_TEMPERATURE:g} K",
+            where="state.temperature",
+            fix="Check the unit.",
+        )
+
+
+def _check_cutoffs(settings: RunSettings) -> None:
+    density = settings.state.density or settings.sampling.initial_density
+    try:
+        check_box(settings.system, density=density, cutoff=settings.sampling.cutoff)
+    except InputError as error:
+        where = "state.density" if error.what.startswith("density") else "sampling.cutoff"
+        raise InputError(error.what, where=where, fix=error.fix) from error
+    edge = find_box_edge(settings)
+    cutoffs = {"prior.cutoff": settings.prior.cutoff}
+    if settings.network is not None:
+        cutoffs["network.cutoff"] = settings.network.cutoff
+    for name, cutoff in cutoffs.items():
+        if 2.0 * cutoff > edge:
+            needed = settings.system.n_molecules * (2.0 * cutoff / edge) ** 3
+            raise InputError(
+                f"'{name}' is {cutoff:g} nm, more than half of the box of {edge:.4g} nm that "
+                f"{settings.system.n_molecules} molecules fill",
+                where=name,
+                fix=f"Use at most {int(500.0 * edge) / 1000.0:g} nm, or at least {int(needed) + 1} molecules.",
+            )
+
+
+def _check_lengths(settings: RunSettings) -> None:
+    n_frames = round(settings.sampling.duration / settings.sampling.save_interval)
+    if n_frames < MIN_FRAMES:
+        raise InputError(
+            f"'sampling.duration' gives {n_frames} frames, expected at least {MIN_FRAMES} to train and test on",
+            where="sampling.duration",
+            fix="Sample longer, or save more often.",
+        )
+    if settings.evaluation.n_blocks > n_frames:
+        raise InputError(
+            f"'evaluation.n_blocks' is {settings.evaluation.n_blocks}, but only {n_frames} frames are sampled",
+            where="evaluation.n_blocks",
+        )
+    simulation, discard = settings.simulation, settings.evaluation.discard
+    n_left = settings.simulation.replicas * int((simulation.duration - discard) / simulation.save_interval + 1e-9)
+    if n_left < settings.evaluation.n_blocks:
+        raise InputError(
+            f"'simulation.duration' is {simulation.duration:g} ps, and after 'evaluation.discard' ({discard:g} ps) "
+            f"{max(n_left, 0)} frames are left, expected at least {settings.evaluation.n_blocks}",
+            where="simulation.duration",
+            fix="Simulate longer, save more often, or discard less.",
+        )

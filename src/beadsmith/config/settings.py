@@ -1,0 +1,98 @@
+"""The settings of one run: the stages' own settings side by side, and what must fit between them."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from beadsmith.analysis.evaluate import EvaluationSettings
+from beadsmith.errors import InputError
+from beadsmith.mapping.apply import MappingSettings
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.priors.fit import PriorSettings
+from beadsmith.sampling.run import SamplingSettings
+from beadsmith.sampling.systems import SystemSettings
+from beadsmith.simulation.run import SimulationSettings
+from beadsmith.training.loop import TrainingSettings
+from beadsmith.trajectory import StatePoint
+from beadsmith.units import Unit
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateSettings:
+    """The thermodynamic state: a temperature, and either a density or a pressure."""
+
+    temperature: Annotated[float, Unit("K")]
+    """Temperature."""
+    density: Annotated[float, Unit("u/nm**3")] | None = None
+    """Mass density of the box; give this or a pressure."""
+    pressure: Annotated[float, Unit("kJ/mol/nm**3")] | None = None
+    """Pressure at which the density is found; give this or a density."""
+
+    def __post_init__(self) -> None:
+        """Refuse a state that is not one.
+
+        Raises
+        ------
+        InputError : temperature or density is not positive, or not exactly one of density and pressure is given.
+        """
+        if not self.temperature > 0.0:
+            raise InputError(f"temperature is {self.temperature:g} K, expected > 0")
+        if self.density is not None and not self.density > 0.0:
+            raise InputError(f"density is {self.density:g} u/nm^3, expected > 0")
+        if (self.density is None) == (self.pressure is None):
+            given = "neither is" if self.density is None else "both are"
+            raise InputError(
+                f"the state needs either a 'density' or a 'pressure', {given} given",
+                fix="Give a density for a box of fixed size, or a pressure to let the density adjust.",
+            )
+
+    def to_state_point(self) -> StatePoint:
+        """Return the record that travels with the frames."""
+        return StatePoint(temperature=self.temperature, density=self.density, pressure=self.pressure)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything one run depends on."""
+
+    name: str
+    """Name of the run; its folder is 'runs/NAME' unless '--output' says otherwise."""
+    seed: int = 1
+    """Seed of all randomness: the same seed and machine give the same run."""
+    system: SystemSettings
+    """What is simulated."""
+    state: StateSettings
+    """Temperature, and density or pressure."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    """Atomistic reference simulation with OpenMM."""
+    mapping: MappingSettings = field(default_factory=MappingSettings)
+    """From atoms to beads."""
+    prior: PriorSettings = field(default_factory=PriorSettings)
+    """Excluded volume, and the pair-spline force field that the network is compared with."""
+    network: HipnnSettings | None = field(default_factory=HipnnSettings)
+    """The learned part of the force field; 'none' leaves the pair splines alone."""
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    """Force matching."""
+    start_from: str | None = None
+    """Force field folder whose weights training starts from (fine-tuning), or none to start from scratch."""
+    simulation: SimulationSettings = field(default_factory=SimulationSettings)
+    """Coarse-grained simulation with the trained force field."""
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    """Comparison of the simulation with the reference."""
+
+    def __post_init__(self) -> None:
+        """Refuse a name that is no plain folder name.
+
+        Raises
+        ------
+        InputError : the name has other characters than letters, digits, '.', '_' and '-', or the seed is negative.
+        """
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"name is '{self.name}', expected a plain folder name: letters, digits, '.', '_' or '-', no '/'",
+                fix="Use '--output' to put the run folder elsewhere.",
+            )
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed is {self.seed}, expected 0 to 2147483647")

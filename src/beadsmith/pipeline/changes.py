@@ -1,0 +1,100 @@
+"""Notice that a configuration or a file is not the one of the run folder; say what changed and how to go on."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from beadsmith.config.describe import flatten_document
+from beadsmith.errors import InputError
+from beadsmith.pipeline.record import RunRecord
+from beadsmith.pipeline.stages import EXECUTION_KEYS, STAGES, VERBS, Stage
+
+_MAX_SHOWN = 8
+
+
+def refuse_other_configuration(folder: Path, record: RunRecord, configuration: dict[str, Any]) -> None:
+    """Check that a run folder was started with this configuration.
+
+    Raises
+    ------
+    InputError : a setting that matters to a result differs; the message names all of them.
+    """
+    changed = changed_keys(record.configuration, configuration)
+    if not changed:
+        return
+    old, new = flatten_document(record.configuration), flatten_document(configuration)
+    lines = [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
+    more = f" and {len(lines) - _MAX_SHOWN} more" if len(lines) > _MAX_SHOWN else ""
+    raise InputError(
+        f"the configuration is not the one '{folder}' was made with; changed: {'; '.join(lines[:_MAX_SHOWN])}{more}",
+        fix=f"Start a new run with '--output NEW_FOLDER', restore the old values, or add '--restart-from "
+        f"{first_affected(changed)}' to discard the results that depend on them and compute these again.",
+    )
+
+
+def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the dotted names of the settings that differ and matter to a result."""
+    flat_old, flat_new = flatten_document(old), flatten_document(new)
+    names = dict.fromkeys([*flat_old, *flat_new])
+    return [name for name in names if flat_old.get(name) != flat_new.get(name) and name not in EXECUTION_KEYS]
+
+
+def first_affected(changed: list[str]) -> str:
+    """Return the first verb whose result depends on any of the settings."""
+    for stage in STAGES:
+        if any(_is_within(name, key) for name in changed for key in stage.keys):
+            return stage.verb
+    return VERBS[-1]
+
+
+def select_configuration(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the settings, by dotted name, that lie within the given keys and matter to a result."""
+    return {
+        name: value
+        for name, value in flatten_document(configuration).items()
+        if name not in EXECUTION_KEYS and any(_is_within(name, key) for key in keys)
+    }
+
+
+def discard_results(folder: Path, record: RunRecord, verb: str) -> RunRecord:
+    """Delete the outputs of a verb and of all later ones, and return the record without them."""
+    dropped = [stage for stage in STAGES if VERBS.index(stage.verb) >= VERBS.index(verb)]
+    for stage in dropped:
+        for name in (*stage.outputs, *stage.scratch):
+            delete(folder / name)
+    kept = {name: entry for name, entry in record.stages.items() if name not in {stage.name for stage in dropped}}
+    return replace(record, stages=kept)
+
+
+def refuse_foreign_files(folder: Path, record: RunRecord, stage: Stage) -> None:
+    """Check that a stage would overwrite only what it wrote itself, inside the run folder.
+
+    Raises
+    ------
+    InputError : an output is there but not in the record, or it is a link that leads out of the run folder.
+    """
+    for name in stage.outputs:
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"'{path}' is a link that leads out of the run folder",
+                fix="Replace it by a plain file or delete the link.",
+            )
+        if path.exists() and stage.name not in record.stages:
+            raise InputError(
+                f"'{path}' exists, but this run did not write it (record.json does not know it)",
+                fix=f"Move it away, choose another '--output', or add '--restart-from {stage.verb}' to replace it.",
+            )
+
+
+def _is_within(name: str, key: str) -> bool:
+    return name == key or name.startswith(key + ".")
+
+
+def delete(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,23 @@
+"""Collect the verdicts of all stages of one run."""
+
+from typing import Any
+
+from beadsmith.check import Check
+from beadsmith.diagnostics.data import check_reference
+from beadsmith.diagnostics.dynamics import check_simulation
+
+
+def collect_checks(evaluation: dict[str, Any], summaries: dict[str, dict[str, Any]]) -> list[Check]:
+    """Return the checks of data, fit and dynamics, in the order of the stages.
+
+    Parameters
+    ----------
+    evaluation : What `beadsmith.analysis.evaluate` returned.
+    summaries : What the stages reported, by name of the stage.
+    """
+    name = "network" if "network" in evaluation["comparisons"] else "pair_spline"
+    stopped = summaries.get("simulate", {}).get("stopped", [])
+    return [
+        *check_reference(evaluation),
+        *check_simulation(evaluation, name, n_stopped=len(stopped)),
+    ]

@@ -1,0 +1,238 @@
+"""What a run will cost, before it is started: time, memory and disk of each stage.
+
+Times of the network come from a trial of a second with the configured network on a box of the configured size on this
+machine; all others from the costs below, measured on one core of a server (AMD EPYC, 2026). Expect a factor of two
+either way: a busy machine, another compiler or a faster processor shift them all.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from beadsmith.batch import Batch, build_batch
+from beadsmith.config.consistency import find_box_edge
+from beadsmith.config.load import load_config
+from beadsmith.config.settings import RunSettings
+from beadsmith.energy import predict_network
+from beadsmith.neighbors import find_pairs
+from beadsmith.networks.hipnn import build_hipnn
+from beadsmith.pipeline.execute import find_config
+from beadsmith.sampling.residues import read_residues
+from beadsmith.topology import build_bead_topology
+from beadsmith.trajectory import StatePoint, Trajectory
+
+UNCERTAINTY = "Times are right within a factor of two or so on a machine that is otherwise idle."
+
+_SECONDS_PER_ATOM_STEP = 2.3e-6
+"""OpenMM CPU platform with PME, one core: 3.6 ms a step for 1536 atoms."""
+
+_SECONDS_PER_ATOM_VIRIAL = 9e-6
+"""Molecular virial of a saved frame: 14 ms for 1536 atoms."""
+
+_SECONDS_PER_ATOM_MAPPED = 1.5e-6
+"""Both passes over one frame."""
+
+_SECONDS_PER_PAIR_FITTED = 4e-7
+"""Normal equations of the pair spline, per pair and frame."""
+
+_BYTES_OF_LIBRARIES = 0.6e9
+"""Memory of Python, torch and OpenMM without any data."""
+
+_BYTES_PER_PAIR = 14
+"""One stored directed neighbour pair of a training frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The cost of one stage."""
+
+    stage: str
+    """Name of the stage."""
+    work: str
+    """What it does, in numbers."""
+    time: float
+    """Wall time [s]."""
+    memory: float
+    """Largest memory in use [bytes]."""
+    disk: float
+    """Space that its results keep [bytes]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """The numbers that all costs follow from."""
+
+    n_atoms: int
+    n_beads: int
+    n_frames: int
+    pairs_per_bead: float
+    force_time: float
+    step_time: float
+
+
+def check(config: Path | str, overrides: tuple[str, ...] = ()) -> tuple[RunSettings, list[Estimate]]:
+    """Validate a configuration and estimate what running it costs, without computing anything.
+
+    Parameters
+    ----------
+    config : YAML file.
+    overrides : Settings that replace those of the file, each ``"a.b=c"``.
+
+    Raises
+    ------
+    InputError : the configuration cannot be used.
+    """
+    settings = load_config(find_config(Path(config)), overrides)
+    return settings, estimate_costs(settings)
+
+
+def estimate_costs(settings: RunSettings) -> list[Estimate]:
+    """Return time, memory and disk of each stage; takes a second for a trial of the network."""
+    size = _measure_size(settings)
+    estimates = [_estimate_sampling(settings, size), _estimate_mapping(size), _estimate_training(settings, size)]
+    if settings.network is not None:
+        estimates.append(_estimate_simulation(settings, size, "simulate", size.force_time))
+    estimates.append(_estimate_simulation(settings, size, "simulate_pair_spline", 1e-3 + 1e-6 * size.n_beads))
+    estimates.append(_estimate_evaluation(settings, size))
+    return estimates
+
+
+def _measure_size(settings: RunSettings) -> _Size:
+    residues = read_residues()
+    n_beads = settings.system.n_molecules
+    cutoff = settings.prior.cutoff if settings.network is None else settings.network.cutoff
+    edge = find_box_edge(settings)
+    force_time, step_time = (0.0, 0.0) if settings.network is None else _try_network(settings, edge)
+    return _Size(
+        n_atoms=sum(molecule.count * residues[molecule.name].n_atoms for molecule in settings.system.molecules),
+        n_beads=n_beads,
+        n_frames=round(settings.sampling.duration / settings.sampling.save_interval),
+        pairs_per_bead=n_beads / edge**3 * 4.0 / 3.0 * np.pi * cutoff**3,
+        force_time=force_time,
+        step_time=step_time,
+    )
+
+
+def _try_network(settings: RunSettings, edge: float) -> tuple[float, float]:
+    """Return the time of a force call and of a training step on a random box of the configured size [s]."""
+    assert settings.network is not None
+    names = tuple(molecule.name for molecule in settings.system.molecules)
+    network = build_hipnn(settings.network, names, torch.Generator().manual_seed(0))
+    batch = _random_batch(settings, edge)
+    pairs = find_pairs(batch, settings.network.cutoff)
+
+    def train_once() -> None:
+        predict_network(network, batch, pairs, create_graph=True).forces.square().mean().backward()
+
+    def predict_once() -> None:
+        with torch.no_grad():
+            predict_network(network, batch, pairs)
+
+    return _time(predict_once), _time(train_once)
+
+
+def _random_batch(settings: RunSettings, edge: float) -> Batch:
+    molecules = settings.system.molecules
+    types = np.repeat(np.arange(len(molecules)), [molecule.count for molecule in molecules])
+    residues = read_residues()
+    topology = build_bead_topology(
+        type_names=tuple(molecule.name for molecule in molecules),
+        types=types,
+        masses=np.array([residues[molecule.name].mass for molecule in molecules]),
+    )
+    per_edge = int(np.ceil(len(types) ** (1.0 / 3.0)))
+    grid = np.stack(np.meshgrid(*[np.arange(per_edge)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[: len(types)]
+    blur = np.random.default_rng(0).uniform(-0.25, 0.25, grid.shape)
+    frame = Trajectory(
+        topology=topology,
+        state_point=StatePoint(temperature=settings.state.temperature),
+        positions=((grid + blur) * edge / per_edge)[None].astype(np.float32),
+        times=np.zeros(1),
+        cell=(edge * np.eye(3, dtype=np.float32))[None],
+    )
+    return build_batch(frame, np.zeros(1, dtype=np.int64))
+
+
+def _time(call: Callable[[], None]) -> float:
+    """Return the fastest of a few calls after a first one, which may compile, within half a second [s]."""
+    call()
+    best, began = np.inf, time.perf_counter()
+    for _ in range(10):
+        mark = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        best = min(best, now - mark)
+        if now - began > 0.5:
+            break
+    return best
+
+
+def _estimate_sampling(settings: RunSettings, size: _Size) -> Estimate:
+    sampling = settings.sampling
+    n_steps = round((sampling.equilibration + sampling.duration) / sampling.timestep)
+    threads = sampling.threads or os.cpu_count() or 1
+    # measured: two threads run 1.5 times as fast as one
+    seconds = n_steps * size.n_atoms * _SECONDS_PER_ATOM_STEP / threads**0.6
+    return Estimate(
+        stage="sample",
+        work=f"{n_steps} steps of {size.n_atoms} atoms",
+        time=15.0 + seconds + size.n_frames * size.n_atoms * _SECONDS_PER_ATOM_VIRIAL,
+        memory=_BYTES_OF_LIBRARIES + 2e4 * size.n_atoms,
+        # positions and forces in single precision
+        disk=24.0 * size.n_frames * size.n_atoms,
+    )
+
+
+def _estimate_mapping(size: _Size) -> Estimate:
+    return Estimate(
+        stage="map",
+        work=f"{size.n_frames} frames",
+        time=1.0 + size.n_frames * size.n_atoms * _SECONDS_PER_ATOM_MAPPED,
+        memory=_BYTES_OF_LIBRARIES + 2e8,
+        disk=24.0 * size.n_frames * size.n_beads,
+    )
+
+
+def _estimate_training(settings: RunSettings, size: _Size) -> Estimate:
+    training = settings.training
+    n_train = size.n_frames * (1.0 - training.validation_fraction - training.test_fraction)
+    n_pairs = size.n_frames * size.n_beads * size.pairs_per_bead
+    factor = 1.0 + (training.noise_floor_cost if training.noise_floor_fractions else 0.0)
+    # a step also reads its frame and moves the optimiser and the average
+    seconds = factor * training.epochs * n_train * (1.2 * size.step_time + 2e-3) if size.step_time else 0.0
+    return Estimate(
+        stage="train",
+        work=f"up to {training.epochs} epochs of {n_train:.0f} frames" if size.step_time else "pair spline only",
+        time=3.0 + _SECONDS_PER_PAIR_FITTED * n_pairs + seconds,
+        memory=_BYTES_OF_LIBRARIES + min(_BYTES_PER_PAIR * n_pairs, 1e9 * training.pair_memory),
+        disk=2e6,
+    )
+
+
+def _estimate_simulation(settings: RunSettings, size: _Size, stage: str, force_time: float) -> Estimate:
+    simulation = settings.simulation
+    n_steps = simulation.n_steps
+    return Estimate(
+        stage=stage,
+        work=f"{n_steps} steps of {simulation.replicas} x {size.n_beads} beads",
+        time=2.0 + n_steps * (simulation.replicas * force_time + 1e-3),
+        memory=_BYTES_OF_LIBRARIES + 2e3 * simulation.replicas * size.n_beads * size.pairs_per_bead,
+        # positions and velocities in single precision
+        disk=24.0 * simulation.n_frames * simulation.replicas * size.n_beads,
+    )
+
+
+def _estimate_evaluation(settings: RunSettings, size: _Size) -> Estimate:
+    n_frames = size.n_frames + 2 * settings.simulation.n_frames * settings.simulation.replicas
+    return Estimate(
+        stage="evaluate",
+        work=f"{n_frames} frames",
+        time=5.0 + 2e-5 * n_frames * size.n_beads,
+        memory=_BYTES_OF_LIBRARIES + 5e8,
+        disk=2e7,
+    )

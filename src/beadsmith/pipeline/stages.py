@@ -1,0 +1,249 @@
+"""The stages of a run as a table: what each depends on, what it writes, and the function that does it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beadsmith.analysis.evaluate import evaluate
+from beadsmith.config.settings import RunSettings
+from beadsmith.errors import InputError
+from beadsmith.force_field import load_force_field
+from beadsmith.io.h5md import open_trajectory
+from beadsmith.io.records import write_json
+from beadsmith.mapping.apply import map_reference
+from beadsmith.pipeline.checks import collect_checks
+from beadsmith.progress import Progress
+from beadsmith.sampling.run import sample
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.start import FileStart
+from beadsmith.training.fit import CHECKPOINTS, train
+
+REFERENCE = "reference.h5"
+MAPPED = "mapped.h5"
+FORCE_FIELD = "force_field"
+PAIR_SPLINE = "pair_spline"
+TRAINING = ("training.json", "training.csv")
+SIMULATION = "simulation.h5"
+BASELINE_SIMULATION = "pair_spline.h5"
+EVALUATION = "evaluation.json"
+CHECKS = "checks.json"
+REPORT = "report.html"
+
+VERBS = ("sample", "map", "train", "simulate", "evaluate", "report")
+"""The stages as a user names them; ``simulate`` is two, the force field and the pair spline beside it."""
+
+EXECUTION_KEYS = (
+    "sampling.threads",
+    "mapping.chunk_frames",
+    "training.threads",
+    "training.checkpoint_interval",
+    "training.pair_memory",
+    "simulation.threads",
+    "simulation.checkpoint_interval",
+)
+"""Settings of how, not what, is computed: a change of these changes no result beyond rounding and chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a stage is given."""
+
+    folder: Path
+    """Run folder."""
+    settings: RunSettings
+    """The whole configuration."""
+    identity: str
+    """Hash of everything the stage's result depends on."""
+    summaries: dict[str, dict[str, Any]]
+    """What the stages before it reported, by stage."""
+    progress: Progress
+    """Receives how far the stage is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a run."""
+
+    name: str
+    """Unique name; key in the record."""
+    verb: str
+    """The command it belongs to."""
+    keys: tuple[str, ...]
+    """Parts of the configuration that its result depends on."""
+    inputs: tuple[str, ...]
+    """Files and folders of the run folder that it reads."""
+    outputs: tuple[str, ...]
+    """Files and folders of the run folder that it writes."""
+    compute: Callable[[Task], dict[str, Any]]
+    """Do it, and return a summary for the record."""
+    scratch: tuple[str, ...] = ()
+    """What an interrupted stage leaves to go on from."""
+    is_baseline: bool = False
+    """Whether the stage serves the comparison with a network, and falls away without one."""
+
+
+def needed_stages(settings: RunSettings, verbs: tuple[str, ...] = VERBS) -> list[Stage]:
+    """Return the stages of some verbs and all before them, in order, as far as a configuration has them."""
+    last = max(VERBS.index(verb) for verb in verbs)
+    stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last]
+    return [stage for stage in stages if settings.network is not None or not stage.is_baseline]
+
+
+def _sample(task: Task) -> dict[str, Any]:
+    settings, output = task.settings, task.folder / REFERENCE
+    if (finished := _read_finished(output, task.identity)) is not None:
+        return finished
+    sample(
+        settings.sampling,
+        settings.system,
+        settings.state.to_state_point(),
+        output,
+        seed=settings.seed,
+        identity=task.identity,
+        progress=task.progress,
+    )
+    return _read_finished(output, task.identity) or {}
+
+
+def _map(task: Task) -> dict[str, Any]:
+    return map_reference(
+        task.folder / REFERENCE,
+        task.folder / MAPPED,
+        task.settings.mapping,
+        identity=task.identity,
+        progress=task.progress,
+    )
+
+
+def _train(task: Task) -> dict[str, Any]:
+    settings = task.settings
+    train(
+        settings.training,
+        settings.network,
+        settings.prior,
+        (task.folder / MAPPED,),
+        task.folder / FORCE_FIELD,
+        baseline_output=task.folder / PAIR_SPLINE,
+        seed=settings.seed,
+        identity=task.identity,
+        start=None if settings.start_from is None else Path(settings.start_from),
+        progress=task.progress,
+    )
+    # training.json holds it all
+    return {}
+
+
+def _simulate(task: Task) -> dict[str, Any]:
+    return _simulate_with(task, FORCE_FIELD, SIMULATION)
+
+
+def _simulate_baseline(task: Task) -> dict[str, Any]:
+    return _simulate_with(task, PAIR_SPLINE, BASELINE_SIMULATION)
+
+
+def _simulate_with(task: Task, force_field: str, output: str) -> dict[str, Any]:
+    return simulate(
+        load_force_field(task.folder / force_field),
+        FileStart(path=task.folder / MAPPED),
+        task.settings.simulation,
+        task.folder / output,
+        temperature=task.settings.state.temperature,
+        seed=task.settings.seed,
+        identity=task.identity,
+        progress=task.progress,
+    )
+
+
+def _evaluate(task: Task) -> dict[str, Any]:
+    simulations = {"network": task.folder / SIMULATION, "pair_spline": task.folder / BASELINE_SIMULATION}
+    if task.settings.network is None:
+        simulations = {"pair_spline": task.folder / SIMULATION}
+    evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
+    write_json(task.folder / EVALUATION, evaluation)
+    checks = collect_checks(evaluation, task.summaries)
+    write_json(task.folder / CHECKS, {"checks": [check.to_json() for check in checks]})
+    return {"n_checks": len(checks)}
+
+
+def _report(task: Task) -> dict[str, Any]:
+    from beadsmith.report.build import build_report
+
+    build_report(task.folder)
+    return {}
+
+
+def _read_finished(path: Path, identity: str) -> dict[str, Any] | None:
+    """Return the metadata of a trajectory of this identity: a kill may come after the file, before its record."""
+    try:
+        with open_trajectory(path) as stored:
+            return stored.metadata if stored.metadata.get("identity") == identity else None
+    except InputError:
+        return None
+
+
+STAGES = (
+    Stage(
+        name="sample",
+        verb="sample",
+        keys=("seed", "system", "state", "sampling"),
+        inputs=(),
+        outputs=(REFERENCE,),
+        scratch=(f"{REFERENCE}.parts",),
+        compute=_sample,
+    ),
+    Stage(
+        name="map",
+        verb="map",
+        keys=("mapping",),
+        inputs=(REFERENCE,),
+        outputs=(MAPPED,),
+        scratch=(f"{MAPPED}.parts",),
+        compute=_map,
+    ),
+    Stage(
+        name="train",
+        verb="train",
+        keys=("seed", "prior", "network", "training", "start_from"),
+        inputs=(MAPPED,),
+        outputs=(FORCE_FIELD, PAIR_SPLINE, *TRAINING),
+        scratch=(CHECKPOINTS,),
+        compute=_train,
+    ),
+    Stage(
+        name="simulate",
+        verb="simulate",
+        keys=("seed", "state.temperature", "simulation"),
+        inputs=(FORCE_FIELD, MAPPED),
+        outputs=(SIMULATION,),
+        scratch=(f"{SIMULATION}.parts",),
+        compute=_simulate,
+    ),
+    Stage(
+        name="simulate_pair_spline",
+        verb="simulate",
+        keys=("seed", "state.temperature", "simulation"),
+        inputs=(PAIR_SPLINE, MAPPED),
+        outputs=(BASELINE_SIMULATION,),
+        scratch=(f"{BASELINE_SIMULATION}.parts",),
+        compute=_simulate_baseline,
+        is_baseline=True,
+    ),
+    Stage(
+        name="evaluate",
+        verb="evaluate",
+        keys=("network.kind", "evaluation"),
+        inputs=(MAPPED, TRAINING[0], SIMULATION, BASELINE_SIMULATION),
+        outputs=(EVALUATION, CHECKS),
+        compute=_evaluate,
+    ),
+    Stage(
+        name="report",
+        verb="report",
+        keys=("name",),
+        inputs=(REFERENCE, MAPPED, FORCE_FIELD, *TRAINING, SIMULATION, BASELINE_SIMULATION, EVALUATION, CHECKS),
+        outputs=(REPORT,),
+        compute=_report,
+    ),
+)
+"""All stages, in order."""
