@@ -126,7 +126,9 @@ def fit_force_weights(
 
 
 def build_mapping(
-    topology: Topology, templates: tuple[BeadTemplate, ...], force_weights: tuple[Float[np.ndarray, "_beads _atoms"], ...]
+    topology: Topology,
+    templates: tuple[BeadTemplate, ...],
+    force_weights: tuple[Float[np.ndarray, "_beads _atoms"], ...],
 ) -> Mapping:
     """Return the mapping of all molecules of a topology.
 
