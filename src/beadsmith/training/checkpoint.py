@@ -97,5 +97,5 @@ def load_optimiser_(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]
     for key, value in tensors.items():
         if key.startswith("optimiser/"):
             _, index, name = key.split("/")
-            state.setdefault(int(index), {})[name] = value
+            state.setdefault(int(index), {})[name] = value.clone()
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

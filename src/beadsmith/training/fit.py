@@ -249,6 +249,8 @@ def _shorten(settings: TrainingSettings, main: Counters, fractions: tuple[float,
 
 def _summarise_fit(work: _Work, network: AbstractNetwork, counters: Counters) -> dict[str, Any]:
     sites = sum(work.trajectories[number].n_sites for number in work.rows["train"][:, 0].tolist())
+    earlier = [entry["validation_loss"] for entry in counters.log if entry["epoch"] <= 0.75 * counters.epoch]
+    variance = float(zero_force_losses(work.trajectories, work.rows["validation"]).mean())
     return {
         "config": {"kind": network.kind, **network.to_config()},
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -256,6 +258,8 @@ def _summarise_fit(work: _Work, network: AbstractNetwork, counters: Counters) ->
         "steps": counters.step,
         "best_epoch": counters.best_epoch,
         "best_validation_loss": counters.best_loss,
+        # fraction of the force variance that the last quarter of the epochs gained
+        "late_improvement": (min(earlier, default=variance) - counters.best_loss) / variance,
         "last_learning_rate": counters.rate,
         "restarts": counters.restarts,
         "stop_reason": counters.stop_reason,

@@ -216,6 +216,13 @@ def fit_network(
     return fit.best.eval().requires_grad_(False), counters
 
 
+def average_weights_(average: AbstractNetwork, network: AbstractNetwork, decay: float) -> None:
+    """Move the averaged weights towards the current ones: m ← decay · m + (1 − decay) · w."""
+    with torch.no_grad():
+        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(value, 1.0 - decay)
+
+
 def _start(network: AbstractNetwork, frames: PreparedFrames, settings: TrainingSettings, seed: int) -> _Fit:
     def twin() -> AbstractNetwork:
         return copy.deepcopy(network).to(frames.device, frames.dtype)
@@ -255,9 +262,7 @@ def _step_(fit: _Fit, frames: PreparedFrames, rows: np.ndarray, scale: float, se
     fit.optimiser.step()
     # the first steps would otherwise weigh the untrained start for 1/(1 - averaging) steps
     decay = min(settings.averaging, counters.step / (counters.step + 10.0))
-    with torch.no_grad():
-        for mean, value in zip(fit.average.parameters(), fit.network.parameters(), strict=True):
-            mean.lerp_(value, 1.0 - decay)
+    average_weights_(fit.average, fit.network, decay)
 
 
 def _go_back_(fit: _Fit, settings: TrainingSettings) -> None:

@@ -1,0 +1,185 @@
+"""Can the fit be trusted? Checks of the losses, the prior and the course of the training."""
+
+import math
+from typing import Any
+
+from beadsmith.check import Check, Status
+
+FEWEST_STANDARD_ERRORS = 2.0
+"""Paired improvement over the pair spline that is no accident (95 %)."""
+
+LARGEST_GAP = 0.012
+"""Explained fraction of the training frames above that of the test frames; more is learned noise."""
+
+LARGEST_LATE_IMPROVEMENT = 0.003
+"""Fraction of the force variance gained in the last quarter of the epochs; more means that training ended too soon."""
+
+LARGEST_EXCESS = 0.01
+"""Distance of the held-out loss from its extrapolation to infinitely many frames, as fraction of the force variance."""
+
+
+def check_fit(training: dict[str, Any]) -> list[Check]:
+    """Return the checks of a training.
+
+    Parameters
+    ----------
+    training : What `train` returned, or ``training.json``.
+    """
+    checks = [_check_prior(training["prior"]), _check_explained(training), _check_uniformity(training)]
+    if training["network"] is not None:
+        checks += [
+            _check_improvement(training["improvement"]),
+            _check_gap(training["gap"]),
+            _check_convergence(training["network"]),
+            _check_restarts(training["network"]),
+        ]
+    if training["noise_floor"] is not None:
+        checks += [_check_number_of_frames(training["noise_floor"]), _check_bracket(training)]
+    return checks
+
+
+def _check_prior(prior: dict[str, Any]) -> Check:
+    constants = [wall[name] for wall in prior["walls"] for name in ("joining_distance", "joining_force", "decay")]
+    is_sound = all(value is not None and math.isfinite(value) and value > 0.0 for value in constants)
+    status: Status = "warn" if not constants else "pass" if is_sound else "fail"
+    return Check(
+        name="prior constants",
+        status=status,
+        value="no prior" if not constants else f"{len(constants)} {'positive' if is_sound else 'with a bad one'}",
+        unit="1",
+        threshold="all finite and > 0",
+        meaning="The excluded volume keeps beads out of distances that no frame ever showed to the network.",
+        remedy="Use a repulsive prior; if a constant is bad, fit it to more frames.",
+    )
+
+
+def _check_explained(training: dict[str, Any]) -> Check:
+    model = "pair_spline" if training["network"] is None else "network"
+    explained = training["explained_variance"][model]["test"]
+    error = _number(explained["error"])
+    status: Status = "pass" if explained["value"] > FEWEST_STANDARD_ERRORS * error else "fail"
+    return Check(
+        name="explained force variance",
+        status=status,
+        value=explained["value"],
+        unit="1",
+        threshold=f"> {FEWEST_STANDARD_ERRORS:g} standard errors ({error:.1g} each)",
+        meaning=(
+            f"Fraction of the held-out force variance that the {model.replace('_', ' ')} explains; the rest is noise "
+            "of the atoms inside the beads and what the force field misses."
+        ),
+        remedy="Look for wrong units or wrong forces in the mapped data; otherwise train longer or on more frames.",
+    )
+
+
+def _check_uniformity(training: dict[str, Any]) -> Check:
+    train, test = (training["explained_variance"]["pair_spline"][use] for use in ("train", "test"))
+    error = math.hypot(_number(train["error"]), _number(test["error"]))
+    difference = abs(train["value"] - test["value"]) / error if error > 0.0 else 0.0
+    return Check(
+        name="train and test frames alike",
+        status="pass" if difference <= 4.0 else "warn",
+        value=difference,
+        unit="standard errors",
+        threshold="<= 4",
+        meaning="The pair spline cannot learn noise, so it should explain as much on the last frames as before.",
+        remedy="The system drifts: equilibrate longer, or look at the energy along the reference.",
+    )
+
+
+def _check_improvement(improvement: dict[str, Any]) -> Check:
+    significance = _number(improvement["n_standard_errors"])
+    status: Status = "pass"
+    if significance < FEWEST_STANDARD_ERRORS:
+        status = "fail" if significance < -FEWEST_STANDARD_ERRORS else "warn"
+    return Check(
+        name="network beats pair spline",
+        status=status,
+        value=significance,
+        unit="standard errors",
+        threshold=f">= {FEWEST_STANDARD_ERRORS:g}",
+        meaning=(
+            f"The network's held-out loss is {100.0 * improvement['fraction']:.1f} % below that of the best pair "
+            "potential on the same frames: the worth of many-body terms."
+        ),
+        remedy="Train longer or on more frames; if it stays, 'network: none' is as good and much faster.",
+    )
+
+
+def _check_gap(gap: dict[str, Any]) -> Check:
+    allowed = LARGEST_GAP + FEWEST_STANDARD_ERRORS * _number(gap["error"])
+    return Check(
+        name="train minus test",
+        status="pass" if gap["value"] <= allowed else "warn",
+        value=gap["value"],
+        unit="1",
+        threshold=f"<= {LARGEST_GAP} + {FEWEST_STANDARD_ERRORS:g} standard errors ({_number(gap['error']):.1g} each)",
+        meaning="Explained force variance on training frames minus that on test frames: what was learned by heart.",
+        remedy="Use more frames, a smaller network, or more weight decay.",
+    )
+
+
+def _check_convergence(network: dict[str, Any]) -> Check:
+    late = network["late_improvement"]
+    return Check(
+        name="training converged",
+        status="pass" if late <= LARGEST_LATE_IMPROVEMENT else "warn",
+        value=late,
+        unit="1",
+        threshold=f"<= {LARGEST_LATE_IMPROVEMENT}",
+        meaning=f"Force variance gained in the last quarter of {network['epochs']} epochs ({network['stop_reason']}).",
+        remedy="Raise 'epochs' (or 'max_time'), or continue with 'train --from' the force field.",
+    )
+
+
+def _check_restarts(network: dict[str, Any]) -> Check:
+    return Check(
+        name="training stable",
+        status="pass" if network["restarts"] == 0 else "warn",
+        value=float(network["restarts"]),
+        unit="1",
+        threshold="0",
+        meaning="Times that loss or gradient became non-finite and training went back to its best weights.",
+        remedy="Lower 'learning_rate', or use 'precision: float64'.",
+    )
+
+
+def _check_number_of_frames(noise_floor: dict[str, Any]) -> Check:
+    upper, reached = noise_floor["upper_bound"], noise_floor["points"][-1]["held_out"]["value"]
+    excess = reached - upper["value"]
+    error = _number(upper["error"])
+    status: Status = "pass" if excess <= LARGEST_EXCESS + FEWEST_STANDARD_ERRORS * error else "warn"
+    return Check(
+        name="enough frames",
+        status=status,
+        value=excess,
+        unit="1",
+        threshold=f"<= {LARGEST_EXCESS} + {FEWEST_STANDARD_ERRORS:g} standard errors ({error:.1g} each)",
+        meaning=(
+            "Held-out loss above its extrapolation to infinitely many frames, as fraction of the force variance: what "
+            "more frames would gain at this network and budget."
+        ),
+        remedy="Sample more frames; or constrain the network with fewer features.",
+    )
+
+
+def _check_bracket(training: dict[str, Any]) -> Check:
+    lower, zero_force = training["noise_floor"]["lower_bound"], training["losses"]["zero_force"]["test"]["value"]
+    spline = training["losses"]["pair_spline"]["test"]["value"] / zero_force
+    error = _number(training["explained_variance"]["pair_spline"]["test"]["error"])
+    distance = spline - lower["value"]
+    allowed = -FEWEST_STANDARD_ERRORS * math.hypot(error, _number(lower["error"]))
+    return Check(
+        name="pair spline above noise floor",
+        status="pass" if distance >= allowed else "warn",
+        value=distance,
+        unit="1",
+        threshold=f">= {allowed:.1g}",
+        meaning="Held-out loss of the pair spline above the lower bound of the noise floor, over the force variance.",
+        remedy="The network is trained worse than the spline: raise its epochs, so that the bracket means something.",
+    )
+
+
+def _number(value: float | None) -> float:
+    """Return a number that JSON may have turned into null; an unknown error counts as none."""
+    return 0.0 if value is None or not math.isfinite(value) else float(value)

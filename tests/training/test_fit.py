@@ -1,0 +1,184 @@
+"""The verb `train`: files, losses, errors, and a kill that changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from beadsmith.errors import InputError
+from beadsmith.force_field import load_force_field
+from beadsmith.io.h5md import write_trajectory
+from beadsmith.io.records import hash_file
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.priors.fit import PriorSettings
+from beadsmith.training.fit import TrainingSettings, train
+from example_force_matching import DensityNetwork, make_labelled_liquid
+
+NETWORK = HipnnSettings(n_features=4, n_sensitivities=5, n_atom_layers=1, cutoff=0.6, soft_min=0.24, soft_max=0.5)
+PRIOR = PriorSettings(cutoff=0.6, n_intervals=6, n_blocks=3)
+SETTINGS = TrainingSettings(epochs=3, learning_rate=0.01, averaging=0.9)
+
+
+def write_mapped(folder: Path, seed: int = 0, name: str = "mapped.h5", **options) -> Path:
+    """Write a labelled liquid as a mapped trajectory."""
+    trajectory = make_labelled_liquid(seed, truth=DensityNetwork(-8.0, 1.5), noise=20.0, **{"n_frames": 30, **options})
+    write_trajectory(folder / name, trajectory, {"aggregation": "optimal"})
+    return folder / name
+
+
+def run(folder: Path, mapped: Path | tuple[Path, ...], settings=SETTINGS, network=NETWORK, **options):
+    """Train in a folder."""
+    files = (mapped,) if isinstance(mapped, Path) else mapped
+    options = {"seed": 3, "identity": "a", **options}
+    return train(
+        settings, network, PRIOR, files, folder / "force_field", baseline_output=folder / "pair_spline", **options
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return folder and summary of one finished training."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run(folder, write_mapped(folder))
+
+
+def test_train_writes_force_fields_log_and_summary(trained):
+    folder, summary = trained
+    assert json.loads((folder / "training.json").read_text())["losses"] == summary["losses"]
+    assert len((folder / "training.csv").read_text().splitlines()) == 4
+    assert not (folder / "training.checkpoint").exists()
+    force_field, baseline = load_force_field(folder / "force_field"), load_force_field(folder / "pair_spline")
+    assert force_field.network is not None
+    assert baseline.network is None
+    for part in (force_field, baseline):
+        assert part.record.mapping_summary == {"aggregation": "optimal"}
+        assert part.record.metadata["seed"] == 3
+        assert part.record.shortest_distances["bead-bead"] > 0.0
+        assert part.record.templates[0].n_sites == 1
+
+
+def test_summary_puts_all_models_on_the_same_frames(trained):
+    _, summary = trained
+    assert summary["n_frames"] == {"train": 21, "validation": 3, "test": 6}
+    assert set(summary["losses"]) == {"zero_force", "prior", "pair_spline", "network"}
+    for model in summary["losses"].values():
+        assert all(np.isfinite(use["value"]) and np.isfinite(use["error"]) for use in model.values())
+    difference = summary["losses"]["pair_spline"]["test"]["value"] - summary["losses"]["network"]["test"]["value"]
+    assert summary["improvement"]["value"] == pytest.approx(difference)
+    assert summary["network"]["epochs"] == 3
+    assert summary["prior"]["n_frames"] == 21
+
+
+def test_noise_floor_has_three_sizes_and_both_bounds(trained):
+    floor = trained[1]["noise_floor"]
+    assert [point["n_frames"] for point in floor["points"]] == [5, 10, 21]
+    assert {"value", "error", "slope", "loss"} <= set(floor["upper_bound"])
+    # 0.6 of 3 epochs over 3/4 of the frames
+    assert [point["epochs"] for point in floor["points"]] == [2, 2, 3]
+
+
+def test_spline_alone_is_a_force_field(tmp_path):
+    summary = run(tmp_path, write_mapped(tmp_path), network=None)
+    assert load_force_field(tmp_path / "force_field").network is None
+    assert summary["network"] is None
+    assert summary["improvement"] is None
+    assert set(summary["losses"]) == {"zero_force", "pair_spline"}
+
+
+def test_two_state_points_with_different_sizes_train_together(tmp_path):
+    first = write_mapped(tmp_path)
+    second = write_mapped(tmp_path, seed=1, name="second.h5", n_beads=20, segment=np.repeat([0, 1], 15))
+    settings = replace(SETTINGS, epochs=1, noise_floor_fractions=())
+    summary = run(tmp_path, (first, second), settings)
+    assert summary["n_sites"] == [27, 20]
+    assert summary["n_frames"]["test"] == 12
+    assert summary["noise_floor"] is None
+
+
+def test_continued_training_starts_where_the_force_field_stood(tmp_path, trained):
+    folder, before = trained
+    settings = replace(SETTINGS, epochs=2, learning_rate=1e-6)
+    after = run(tmp_path, folder / "mapped.h5", settings, start=folder / "force_field")
+    # 42 steps of AdamW move no weight by more than 42 rates
+    assert after["losses"]["network"]["test"]["value"] == pytest.approx(
+        before["losses"]["network"]["test"]["value"], rel=2e-3
+    )
+    assert after["losses"]["prior"] == before["losses"]["prior"]
+    assert after["noise_floor"] is None
+
+
+def test_continuing_another_network_is_refused(tmp_path, trained):
+    folder, _ = trained
+    with pytest.raises(InputError, match="network settings of the force field"):
+        run(tmp_path, folder / "mapped.h5", network=replace(NETWORK, n_features=5), start=folder / "force_field")
+    with pytest.raises(InputError, match="only a force field with a network"):
+        run(tmp_path, folder / "mapped.h5", start=folder / "pair_spline")
+
+
+def test_continuing_with_other_bead_types_is_refused(tmp_path, trained):
+    mapped = write_mapped(tmp_path, type_names=("other",))
+    with pytest.raises(InputError, match="bead types"):
+        run(tmp_path, mapped, start=trained[0] / "force_field")
+
+
+def test_missing_forces_name_the_file(tmp_path):
+    trajectory = replace(make_labelled_liquid(0), forces=None)
+    write_trajectory(tmp_path / "bare.h5", trajectory)
+    with pytest.raises(InputError, match=r"no forces.*bare\.h5"):
+        run(tmp_path, tmp_path / "bare.h5")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_missing_cuda_is_bad_input(tmp_path):
+    with pytest.raises(InputError, match="no CUDA device"):
+        run(tmp_path, tmp_path / "mapped.h5", replace(SETTINGS, device="cuda"))
+
+
+def test_threads_are_given_back(tmp_path):
+    before = torch.get_num_threads()
+    run(tmp_path, write_mapped(tmp_path), replace(SETTINGS, threads=before + 1), network=None)
+    assert torch.get_num_threads() == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from test_fit import SETTINGS, replace, run
+calls = 0
+def kill_at_call(done, total, note=""):
+    global calls
+    calls += 1
+    if note.startswith({stage!r}) and calls > {n_calls}:
+        os.kill(os.getpid(), signal.SIGKILL)
+settings = replace(SETTINGS, checkpoint_interval=0.0)
+run(Path({folder!r}), Path({mapped!r}), settings, progress=kill_at_call)
+"""
+
+
+@pytest.mark.parametrize(("stage", "n_calls"), [("main", 75), ("noise-floor-2", 105)])
+def test_killed_training_ends_bit_equal(tmp_path, trained, stage, n_calls):
+    """30 calls for neighbour lists, 63 for the main fit, 10 and 20 for the noise floor: kills fall inside a fit."""
+    folder, summary = trained
+    path = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    script = KILLED.format(
+        path=path, stage=stage, n_calls=n_calls, folder=str(tmp_path), mapped=str(folder / "mapped.h5")
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert (tmp_path / "training.checkpoint" / f"{stage}.safetensors").exists()
+    assert not (tmp_path / "force_field").exists()
+    resumed = run(tmp_path, folder / "mapped.h5")
+    for name in ("force_field", "pair_spline"):
+        assert hash_file(tmp_path / name / "weights.safetensors") == hash_file(folder / name / "weights.safetensors")
+    for part in ("losses", "explained_variance", "improvement", "gap", "noise_floor"):
+        assert resumed[part] == summary[part], part
