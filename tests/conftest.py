@@ -11,7 +11,13 @@ from jaxtyping import install_import_hook
 CHECKED = [
     "beadsmith.batch",
     "beadsmith.energy",
+    "beadsmith.geometry",
     "beadsmith.linear_map",
+    "beadsmith.mapping.aggregation",
+    "beadsmith.mapping.beads",
+    "beadsmith.mapping.constraints",
+    "beadsmith.mapping.noise",
+    "beadsmith.mapping.record",
     "beadsmith.neighbors",
     "beadsmith.statistics",
 ]

@@ -1,8 +1,9 @@
 """How long work tells the caller how far it is; the command line turns it into bars with a remaining time."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Receive the progress of one stage."""
 

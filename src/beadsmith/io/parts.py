@@ -101,18 +101,17 @@ class PartStore:
         shutil.rmtree(self.folder)
 
     def _sorted_chunks(self) -> Iterator[Trajectory]:
-        filled = [part for part, count in zip(self._parts, self._counts, strict=True) if count]
-        segments: set[int] = set()
-        for part in filled:
-            with open_trajectory(part) as stored:
-                segments.update([0] if stored.segment is None else stored.segment.tolist())
-        for segment in sorted(segments):
-            for part in filled:
+        parts_of: dict[int, list[Path]] = {}
+        for part, count in zip(self._parts, self._counts, strict=True):
+            if count:
                 with open_trajectory(part) as stored:
-                    if stored.segment is None:
-                        yield stored.read()
-                    elif np.any(chosen := stored.segment == segment):
-                        yield stored.read(np.flatnonzero(chosen))
+                    for segment in np.unique(0 if stored.segment is None else stored.segment).tolist():
+                        parts_of.setdefault(segment, []).append(part)
+        for segment in sorted(parts_of):
+            for part in parts_of[segment]:
+                with open_trajectory(part) as stored:
+                    chosen = None if stored.segment is None else np.flatnonzero(stored.segment == segment)
+                    yield stored.read(chosen)
 
 
 def _read_identity(part: Path) -> str | None:
