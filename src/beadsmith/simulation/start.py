@@ -110,12 +110,11 @@ def build_start(start: Start, force_field: ForceField, *, temperature: float, n_
     else:
         frames = replace(start.select(_choose_frames(start.n_frames, None, n_replicas, "start")), velocities=None)
         where, repeats = "start trajectory", (1, 1, 1)
-    positions, topology = _make_molecules_whole(frames), adopt_topology(frames.topology, force_field, where=where)
-    point = StatePoint(temperature=temperature)
+    topology = adopt_topology(frames.topology, force_field, where=where)
     frames = Trajectory(
         topology=topology,
-        state_point=point,
-        positions=positions,
+        state_point=StatePoint(temperature=temperature),
+        positions=_make_molecules_whole(frames),
         times=np.zeros(frames.n_frames),
         velocities=frames.velocities,
         cell=frames.cell,
