@@ -27,7 +27,7 @@ def test_threads_are_those_asked_for_or_all_cores():
 
 @pytest.mark.skipif(has("CUDA"), reason="this machine has the CUDA platform")
 def test_missing_platform_is_refused_and_usable_ones_are_named():
-    with pytest.raises(InputError, match="'CUDA' cannot be used.*Use auto or one of CPU, Reference"):
+    with pytest.raises(InputError, match=r"'CUDA' cannot be used.*Use auto or one of CPU, Reference"):
         choose_platform("CUDA", threads=None, n_particles=1000)
 
 

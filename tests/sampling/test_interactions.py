@@ -4,7 +4,7 @@ Parameters: W. L. Jorgensen, D. S. Maxwell, J. Tirado-Rives, J. Am. Chem. Soc. 1
 GROMACS 2022.5 (oplsaa.ff). Nothing here is read from the force-field file except names of atoms and bonds.
 """
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import openmm
@@ -266,7 +266,7 @@ def test_hexane_is_a_chain_of_six_carbons_with_fourteen_hydrogens():
     residue = read_residues()["hexane"]
     carbons = [i for i, element in enumerate(residue.elements) if element == "C"]
     chain = [bond for bond in residue.bonds if set(bond) <= set(carbons)]
-    assert chain == list(zip(carbons[:-1], carbons[1:], strict=True))
+    assert chain == list(pairwise(carbons))
     valence = [sum(i in bond for bond in residue.bonds) for i in range(residue.n_atoms)]
     assert valence == [4 if element == "C" else 1 for element in residue.elements]
     assert residue.n_atoms == 20
@@ -323,5 +323,5 @@ def test_hydrogen_mass_repartitioning_conserves_the_mass_of_every_molecule(name)
 
 
 def test_hydrogen_mass_that_empties_a_carbon_is_refused():
-    with pytest.raises(InputError, match="leaves .* u on an atom"):
+    with pytest.raises(InputError, match=r"leaves .* u on an atom"):
         build_interactions(("methane",), edge=None, cutoff=1.0, ewald_tolerance=5e-4, hydrogen_mass=4.0)

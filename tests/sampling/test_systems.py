@@ -96,7 +96,7 @@ def test_unlike_any_molecule_lists_all_known_ones():
 
 @pytest.mark.parametrize("count", [0, -5])
 def test_count_below_one_is_refused(count):
-    with pytest.raises(InputError, match="count of 'methanol' is .*expected at least 1"):
+    with pytest.raises(InputError, match=r"count of 'methanol' is .*expected at least 1"):
         MoleculeCount(name="methanol", count=count)
 
 
