@@ -5,7 +5,7 @@ A force field is a folder: ``force_field.json`` (architecture, bead templates, p
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from beadsmith.io.records import hash_file, read_json, replacing, topology_from_
 from beadsmith.networks.hipnn import Hipnn
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
-from beadsmith.topology import Topology
+from beadsmith.topology import Topology, group_equal_molecules
 from beadsmith.trajectory import StatePoint
 
 FORMAT_VERSION = 1
@@ -113,6 +113,42 @@ class ForceField(nn.Module):
         return predict(self, batch, pairs)
 
 
+def adopt_topology(topology: Topology, force_field: ForceField, *, where: str = "topology") -> Topology:
+    """Return a topology with the type numbers and bead masses of a force field, matched by name.
+
+    Parameters
+    ----------
+    topology : Beads as a file describes them.
+    force_field : Knows the bead types and one template of each kind of molecule.
+    where : Source of the topology, for the error message.
+
+    Raises
+    ------
+    InputError : a bead type or a molecule is not one of the force field's.
+    """
+    known = force_field.type_names
+    used = [topology.type_names[index] for index in np.unique(topology.types).tolist()]
+    unknown = [name for name in used if name not in known]
+    if unknown:
+        raise InputError(
+            f"bead type '{unknown[0]}' is not in the force field, which knows {', '.join(known)}",
+            where=where,
+            fix="Use a file with the same beads, as 'beadsmith map' writes it.",
+        )
+    number = np.array([known.index(name) if name in known else -1 for name in topology.type_names], dtype=np.int64)
+    types = number[topology.types]
+    adopted = replace(topology, types=types, type_names=known, masses=force_field.bead_masses[types])
+    templates = [_describe_molecule(t, np.arange(t.n_sites)) for t in force_field.record.templates]
+    for kind in group_equal_molecules(adopted):
+        if _describe_molecule(adopted, kind.sites[0]) not in templates:
+            raise InputError(
+                f"molecule '{kind.name}' has beads or bonds that no molecule template of the force field has",
+                where=where,
+                fix="Use a file with the same molecules that the force field was trained on.",
+            )
+    return adopted
+
+
 def save_force_field(force_field: ForceField, folder: Path) -> None:
     """Write a force field folder; each file is replaced atomically.
 
@@ -186,6 +222,12 @@ def load_force_field(folder: Path) -> ForceField:
             f"the force field is damaged ({error})", where=where, fix="Copy it again or train again."
         ) from error
     return force_field.eval().requires_grad_(False)
+
+
+def _describe_molecule(topology: Topology, sites: np.ndarray) -> tuple[list[int], list[list[int]]]:
+    """Return the types and the bonds, in local numbers, of one molecule."""
+    bonds = topology.bonds[np.isin(topology.bonds[:, 0], sites)] - int(sites[0])
+    return topology.types[sites].tolist(), sorted(sorted(bond) for bond in bonds.tolist())
 
 
 def _build(table: dict[str, Any], entry: dict[str, Any]) -> Any:

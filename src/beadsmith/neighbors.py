@@ -135,7 +135,9 @@ def is_covering(skin_list: SkinList, batch: Batch) -> bool:
     finite are never covered. A changed cell ends the list's life.
     """
     old, new = skin_list.cell, batch.cell
-    if (old is None) != (new is None) or (old is not None and new is not None and old is not new and not old.equal(new)):
+    if (old is None) != (new is None) or (
+        old is not None and new is not None and old is not new and not old.equal(new)
+    ):
         return False
     moved = ((batch.positions.detach() - skin_list.reference) ** 2).sum(1).max()
     # a thousandth is kept back for the rounding of float32 positions

@@ -29,6 +29,9 @@ SQUARE_CENTIMETRE_PER_SECOND = 100.0
 KILOCALORIE_PER_MOL = 4.184
 """1 kcal/mol in kJ/mol (thermochemical calorie, exact)."""
 
+ELECTRONVOLT = 96.48533212331001
+"""1 eV in kJ/mol (e · N_A / 1e3). Source: CODATA 2018 (exact)."""
+
 COULOMB_CONSTANT = 138.93545764438198
 """e²/(4 π ε0) in kJ/mol nm. Source: CODATA 2018."""
 

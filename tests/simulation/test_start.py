@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from beadsmith.errors import InputError, PhysicsError
+from beadsmith.force_field import adopt_topology
 from beadsmith.io.h5md import write_trajectory
 from beadsmith.simulation.relax import relax
-from beadsmith.simulation.start import CountStart, FileStart, adopt_topology, build_start, replicate
+from beadsmith.simulation.start import CountStart, FileStart, build_start, replicate
 from beadsmith.simulation.state import closest_distances, init_state
 from example_force_fields import SoftPair, make_force_field, make_frames, make_liquid
 

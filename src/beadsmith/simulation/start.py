@@ -6,13 +6,13 @@ file of the training run is needed.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from beadsmith.errors import InputError
-from beadsmith.force_field import ForceField
+from beadsmith.force_field import ForceField, adopt_topology
 from beadsmith.geometry import build_spanning_tree, make_whole
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.simulation.noise import PLACEMENT, draw_normals
@@ -122,42 +122,6 @@ def build_start(start: Start, force_field: ForceField, *, temperature: float, n_
     return _with_density(replicate(frames, repeats) if repeats != (1, 1, 1) else frames)
 
 
-def adopt_topology(topology: Topology, force_field: ForceField, *, where: str = "topology") -> Topology:
-    """Return a topology with the type numbers and bead masses of the force field, matched by name.
-
-    Parameters
-    ----------
-    topology : Beads as a file describes them.
-    force_field : Knows the bead types and one template of each molecule kind.
-    where : Source of the topology, for the error message.
-
-    Raises
-    ------
-    InputError : a bead type or a molecule is not one of the force field's.
-    """
-    used = [topology.type_names[index] for index in np.unique(topology.types).tolist()]
-    known = force_field.type_names
-    unknown = [name for name in used if name not in known]
-    if unknown:
-        raise InputError(
-            f"bead type '{unknown[0]}' is not in the force field, which knows {', '.join(known)}",
-            where=where,
-            fix="Start from a file with the same beads, as 'beadsmith map' writes it.",
-        )
-    number = np.array([known.index(name) if name in known else -1 for name in topology.type_names], dtype=np.int64)
-    types = number[topology.types]
-    adopted = replace(topology, types=types, type_names=known, masses=force_field.bead_masses[types])
-    templates = {_describe_molecule(template) for template in force_field.record.templates}
-    for kind in group_equal_molecules(adopted):
-        if _describe_molecule(_cut(adopted, kind.sites[0])) not in templates:
-            raise InputError(
-                f"molecule '{kind.name}' has beads or bonds that no molecule template of the force field has",
-                where=where,
-                fix="Start from a file with the same molecules that the force field was trained on.",
-            )
-    return adopted
-
-
 def replicate(trajectory: Trajectory, repeats: tuple[int, int, int]) -> Trajectory:
     """Return every frame repeated along its cell vectors, without velocities.
 
@@ -229,30 +193,6 @@ def _make_molecules_whole(frames: Trajectory) -> Float[np.ndarray, "frames sites
         for generation in build_spanning_tree(kind.sites.shape[1], bonds.reshape(-1, 2)):
             edges.append(kind.sites[:, generation].reshape(-1, 2))
     return make_whole(frames.positions, frames.cell, tuple(edges)).astype(np.float32)
-
-
-def _describe_molecule(topology: Topology) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    bonds = sorted(tuple(sorted(bond)) for bond in topology.bonds.tolist())
-    return tuple(topology.types.tolist()), tuple(bonds)
-
-
-def _cut(topology: Topology, sites: np.ndarray) -> Topology:
-    """Return one molecule of a topology: its types and bonds, in local numbers."""
-    first, n_sites = int(sites[0]), len(sites)
-    terms = {name: getattr(topology, name) for name in _TERMS}
-    inside: dict[str, Any] = {name: rows[np.all(np.isin(rows, sites), axis=1)] - first for name, rows in terms.items()}
-    span = slice(first, first + n_sites)
-    residues, index = np.unique(topology.residue_index[span], return_inverse=True)
-    return Topology(
-        names=topology.names[span],
-        types=topology.types[span],
-        type_names=topology.type_names,
-        masses=topology.masses[span],
-        molecule_index=np.zeros(n_sites, dtype=np.int64),
-        residue_index=index,
-        residue_names=tuple(topology.residue_names[r] for r in residues.tolist()),
-        **inside,
-    )
 
 
 def _with_density(frames: Trajectory) -> Trajectory:
