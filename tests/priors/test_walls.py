@@ -12,7 +12,7 @@ from beadsmith.priors.walls import STEEPNESS_RANGE, build_repulsion, fit_publish
 from beadsmith.units import thermal_energy
 
 CLOSEST, CUTOFF, TEMPERATURE = 0.28, 0.9, 300.0
-TOLERANCES = {"force_tolerance": 0.05, "decay_tolerance": 0.1}
+TOLERANCES = {"force_tolerance": 0.03, "decay_tolerance": 0.05}
 
 
 def mean_potential(r):

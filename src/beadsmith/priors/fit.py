@@ -44,10 +44,10 @@ class PriorSettings:
     """Weight of the roughness penalty of the linear fit, relative to the mean diagonal of its normal matrix."""
     n_blocks: int = 10
     """Contiguous blocks of frames from which standard errors and held-out losses are taken."""
-    force_tolerance: float = 0.05
-    """Largest relative standard error of the mean force where the repulsion joins it; three times this if need be."""
-    decay_tolerance: float = 0.1
-    """Largest relative standard error of the decay of the mean force there; three times this if need be."""
+    force_tolerance: float = 0.03
+    """Largest relative standard error of the mean force where the repulsion joins it; up to six times it if need be."""
+    decay_tolerance: float = 0.05
+    """Largest relative standard error of the decay of the mean force there; up to six times it if need be."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -67,8 +67,8 @@ class PriorSettings:
         if self.n_blocks < 2:
             raise InputError(f"prior n_blocks is {self.n_blocks}, expected at least 2")
         for name in ("force_tolerance", "decay_tolerance"):
-            if not 0.0 < getattr(self, name) < 1.0 / 3.0:
-                raise InputError(f"prior {name} is {getattr(self, name)}, expected between 0 and 1/3")
+            if not 0.0 < getattr(self, name) <= 0.1:
+                raise InputError(f"prior {name} is {getattr(self, name)}, expected above 0 and at most 0.1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,9 @@ one asks for shorter timesteps than any mapped liquid, and exp(a r0) must stay f
 TYPICAL_STEEPNESS = 15.0
 """a·r0 where the data say nothing: methanol's 50/nm at 0.30 nm, near the 13 of an r⁻¹² repulsion."""
 
+RELAXATIONS = (1.0, 2.0, 4.0, 6.0)
+"""Multiples of the tolerances that are tried in turn: few data give a worse tangent, still better than none."""
+
 PUBLISHED_FRACTION = 0.05
 PUBLISHED_DISTANCE = 0.15 * ANGSTROM
 PUBLISHED_RDF_ONSET = 0.01
@@ -71,7 +74,7 @@ def fit_tangent_walls(
     the block standard errors of F and of a = -F'/F are within the tolerances; it lies on the inner flank of the first
     peak of the pair density. There F0 = F(r0) and a = -F'(r0)/F(r0), kept within `STEEPNESS_RANGE`.
 
-    Where no distance meets the tolerances, three times them is tried. A pair that was seen but still has no such
+    Where no distance meets the tolerances, they are relaxed up to sixfold. A pair that was seen but still has no such
     distance gets its wall at the smallest distance r1: its density there says that U(r1) = kT ln n, n the number of
     pairs that an ideal gas would have in that bin. A pair never seen gets r0 = R_a + R_b, with bead radii from the
     other pairs.
@@ -88,7 +91,7 @@ def fit_tangent_walls(
     for number in range(len(survey.type_pairs)):
         seen = bool(np.isfinite(survey.closest[number]))
         wall = None
-        for relaxation in (1.0, 3.0) if seen else ():
+        for relaxation in RELAXATIONS if seen else ():
             tolerances = (relaxation * force_tolerance, relaxation * decay_tolerance)
             wall = wall or _find_tangent(spline, solution, survey, number, tolerances)
         walls.append(_estimate_at_edge(survey, number) if seen and wall is None else wall)
