@@ -115,13 +115,8 @@ def fit_prior(
     free, free_fit = _match_forces(
         blocks, _start_knots(survey), settings, progress=_count_pass(progress, 1, "pair mean force")
     )
-    walls = fit_tangent_walls(
-        free,
-        free_fit,
-        survey,
-        force_tolerance=settings.force_tolerance,
-        decay_tolerance=settings.decay_tolerance,
-    )
+    tolerances = {"force_tolerance": settings.force_tolerance, "decay_tolerance": settings.decay_tolerance}
+    walls = fit_tangent_walls(free, free_fit, survey, **tolerances)
     repulsion = build_repulsion(survey.type_names, walls, largest_cutoff=settings.cutoff)
     spline, spline_fit = _match_forces(
         blocks,
@@ -140,14 +135,9 @@ def fit_prior(
         "n_blocks": blocks.n_blocks,
         "shortest_distances": dict(zip(survey.type_pairs, _nan_if_unseen(survey.closest), strict=True)),
         "walls": [] if settings.repulsion == "none" else [wall.to_json() for wall in walls],
-        "losses": _summarise_losses(free_fit, spline_fit),
-        "spline": {
-            "n_coefficients": spline.n_coefficients,
-            "n_unvisited": spline_fit.n_unvisited,
-            "rank": spline_fit.rank,
-            "inner_distances": list(spline.inner_distances),
-        },
         "repulsion_cutoff": repulsion.cutoff,
+        "spline": _summarise_spline(spline, spline_fit),
+        "losses": _summarise_losses(free_fit, spline_fit),
         "curves": [_tabulate_curves(free, free_fit, repulsion, spline, n) for n in range(len(survey.type_pairs))],
     }
     return PriorFit(terms=terms, baseline=[repulsion, spline], summary=summary)
@@ -221,6 +211,15 @@ def _start_knots(survey: PairSurvey) -> tuple[float, ...]:
 
 def _nan_if_unseen(closest: np.ndarray) -> list[float]:
     return np.where(np.isfinite(closest), closest, np.nan).tolist()
+
+
+def _summarise_spline(spline: PairSpline, solution: LinearSolution) -> dict[str, Any]:
+    return {
+        "n_coefficients": spline.n_coefficients,
+        "n_unvisited": solution.n_unvisited,
+        "rank": solution.rank,
+        "inner_distances": list(spline.inner_distances),
+    }
 
 
 def _summarise_losses(free: LinearSolution, spline: LinearSolution) -> dict[str, float]:
