@@ -15,8 +15,9 @@ from beadsmith.analysis.comparison import (
     sampling_error,
     subtract,
 )
+from beadsmith.analysis.displacement import available_lag
 from beadsmith.analysis.distribution import Distribution
-from beadsmith.analysis.measure import SystemMeasurements, measure_trajectory
+from beadsmith.analysis.measure import SystemMeasurements, frames_after, measure_trajectory
 from beadsmith.analysis.structure import StructureBins, choose_bins, find_first_peak
 from beadsmith.errors import InputError
 from beadsmith.io.h5md import StoredTrajectory, open_trajectory
@@ -42,10 +43,12 @@ class EvaluationSettings:
     """Number of angle bins over 0 to 180 degrees."""
     n_blocks: int = 10
     """Number of blocks of frames for the error bars; a block should be longer than the slowest correlation."""
-    discard: Annotated[float, Unit("ps")] = 5.0
-    """Time dropped at the start of every simulated replica, while it leaves the reference's structure."""
+    discard: Annotated[float, Unit("ps")] = 0.0
+    """Time dropped at the start of every simulated replica, beyond the equilibration that was never saved."""
     diffusion_start: Annotated[float, Unit("ps")] = 1.0
     """Shortest time difference in the fit of the diffusion coefficient, beyond the ballistic motion."""
+    diffusion_end: Annotated[float, Unit("ps")] = 5.0
+    """Longest time difference in that fit; less where a run is shorter than four times this."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be measured.
@@ -54,7 +57,7 @@ class EvaluationSettings:
         ------
         InputError : a value is out of range.
         """
-        for name in ("distance_bin", "largest_distance", "arm_cutoff", "diffusion_start"):
+        for name in ("distance_bin", "largest_distance", "arm_cutoff", "diffusion_start", "diffusion_end"):
             if not getattr(self, name) > 0.0:
                 raise InputError(f"'{name}' is {getattr(self, name)}, expected > 0")
         if self.discard < 0.0:
@@ -88,19 +91,18 @@ def evaluate(
     InputError : a file cannot be read, or a simulation has other site types than the reference.
     """
     paths = {"reference": reference, **simulations}
-    bins, n_frames = _inspect(paths, settings)
-    total = sum(n_frames.values())
+    plan = _inspect(paths, settings)
+    total = sum(plan.n_frames.values())
     measured: dict[str, SystemMeasurements] = {}
     for name, path in paths.items():
-        before = sum(n_frames[earlier] for earlier in measured)
-
+        before = sum(plan.n_frames[earlier] for earlier in measured)
         with open_trajectory(path) as stored:
             measured[name] = measure_trajectory(
                 stored,
-                bins,
+                plan.bins,
                 n_blocks=settings.n_blocks,
-                discard=0.0 if name == "reference" else settings.discard,
-                diffusion_start=settings.diffusion_start,
+                discard=_discarded(name, settings),
+                fit_window=plan.fit_window,
                 progress=_shifted(progress, before=before, of_all=total, name=name),
             )
     return {
@@ -110,11 +112,21 @@ def evaluate(
     }
 
 
-def _inspect(paths: dict[str, Path], settings: EvaluationSettings) -> tuple[StructureBins, dict[str, int]]:
-    """Return the bins, chosen for the reference's cell, and the length of each file."""
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What all files have in common, so that their curves can be compared."""
+
+    bins: StructureBins
+    n_frames: dict[str, int]
+    fit_window: tuple[float, float]
+
+
+def _inspect(paths: dict[str, Path], settings: EvaluationSettings) -> _Plan:
+    """Choose bins that fit the reference's cell, and lags that every file is long enough for."""
     n_frames: dict[str, int] = {}
     expected: tuple[str, ...] | None = None
     bins: StructureBins | None = None
+    longest = settings.diffusion_end
     for name, path in paths.items():
         with open_trajectory(path) as stored:
             n_frames[name] = stored.n_frames
@@ -127,8 +139,16 @@ def _inspect(paths: dict[str, Path], settings: EvaluationSettings) -> tuple[Stru
                     where=f"file '{path}'",
                     fix="Compare a simulation only with the reference that its force field was trained on.",
                 )
+            kept, segment = frames_after(stored, _discarded(name, settings))
+            if kept.any():
+                longest = available_lag(stored.times[kept], segment[kept], wanted=longest)
     assert bins is not None
-    return bins, n_frames
+    return _Plan(bins=bins, n_frames=n_frames, fit_window=(min(settings.diffusion_start, 0.5 * longest), longest))
+
+
+def _discarded(name: str, settings: EvaluationSettings) -> float:
+    """Return the time dropped at the start of each segment [ps]; the sampling has equilibrated the reference."""
+    return 0.0 if name == "reference" else settings.discard
 
 
 def _shifted(progress: Progress, *, before: int, of_all: int, name: str) -> Progress:

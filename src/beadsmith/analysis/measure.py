@@ -1,19 +1,14 @@
 """Measure all that the fields of one stored trajectory allow, in one pass, block by block."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from beadsmith.analysis.displacement import Displacement, cut_into_blocks, measure_displacements
 from beadsmith.analysis.distribution import Distribution, Measurement
-from beadsmith.analysis.dynamics import (
-    Displacement,
-    count_degrees_of_freedom,
-    kinetic_temperatures,
-    measure_displacements,
-)
 from beadsmith.analysis.forces import measure_forces, sum_force_moments
 from beadsmith.analysis.structure import (
     StructureBins,
@@ -25,13 +20,14 @@ from beadsmith.analysis.structure import (
     find_first_peak,
     radial_distributions,
 )
+from beadsmith.analysis.temperature import count_degrees_of_freedom, kinetic_temperatures
 from beadsmith.analysis.thermodynamics import measure_drift, measure_mean, pressures
 from beadsmith.errors import InputError
 from beadsmith.io.h5md import StoredTrajectory
 from beadsmith.progress import Progress, silent
 from beadsmith.statistics import block_edges
 from beadsmith.topology import Topology
-from beadsmith.trajectory import Trajectory, join_trajectories
+from beadsmith.trajectory import Trajectory
 from beadsmith.units import BAR, SQUARE_CENTIMETRE_PER_SECOND
 
 _CHUNK_FRAMES = 128
@@ -125,7 +121,7 @@ def measure_trajectory(
     *,
     n_blocks: int,
     discard: float,
-    diffusion_start: float,
+    fit_window: tuple[float, float],
     progress: Progress = silent,
 ) -> SystemMeasurements:
     """Measure everything that the fields of a stored trajectory allow.
@@ -136,14 +132,14 @@ def measure_trajectory(
     bins : Bins of distances and angles.
     n_blocks : Number of blocks for the error bars.
     discard : Time dropped at the start of every segment [ps]; still searched for the closest pair.
-    diffusion_start : Shortest lag of the diffusion fit [ps].
+    fit_window : Shortest and longest lag of the diffusion fit [ps].
     progress : Receives the number of frames done.
 
     Raises
     ------
     InputError : too few frames are left, or a frame is damaged.
     """
-    kept, segment = _frames_after(stored, discard)
+    kept, segment = frames_after(stored, discard)
     if kept.sum() < 2:
         raise InputError(
             f"{int(kept.sum())} of {stored.n_frames} frames are left after dropping {discard:g} ps of every segment",
@@ -165,7 +161,9 @@ def measure_trajectory(
     topology = stored.topology
     structure = [block.structure for block in blocks]
     series = {key: np.concatenate([block.series[key] for block in blocks]) for key in blocks[0].series}
-    displacements, no_diffusion = measure_displacements([block.motion for block in blocks], fit_start=diffusion_start)
+    pieces = cut_into_blocks(stored.times[kept], segment[kept], longest_lag=fit_window[1])
+    moving = (stored.read(frames[piece]) for piece in pieces)
+    displacements, no_diffusion = measure_displacements(moving, fit_window=fit_window)
     return SystemMeasurements(
         n_frames=stored.n_frames,
         n_used=len(frames),
@@ -190,7 +188,6 @@ class _Block:
     """What one block of frames leaves behind."""
 
     structure: StructureCounts
-    motion: Trajectory
     forces: dict[str, np.ndarray]
     series: dict[str, np.ndarray]
 
@@ -200,19 +197,17 @@ def _measure_block(
 ) -> _Block:
     """Read one block in chunks and keep only sums, series and positions."""
     structure: StructureCounts | None = None
-    motion: list[Trajectory] = []
     forces: dict[str, np.ndarray] = {}
     series: list[dict[str, np.ndarray]] = []
     for part in _read_chunks(stored, frames):
         counts = count_structure(part, bins, part.weight)
         structure = counts if structure is None else add_counts(structure, counts)
-        motion.append(replace(part, forces=None, velocities=None, response_forces=None, force_noise=None))
         if part.forces is not None:
             forces = {name: forces.get(name, 0.0) + sums for name, sums in sum_force_moments(part).items()}
         series.append(_collect_series(part, degrees))
     assert structure is not None
     joined = {key: np.concatenate([entry[key] for entry in series]) for key in series[0]}
-    return _Block(structure=structure, motion=join_trajectories(motion), forces=forces, series=joined)
+    return _Block(structure=structure, forces=forces, series=joined)
 
 
 def _collect_series(part: Trajectory, degrees: int | None) -> dict[str, np.ndarray]:
@@ -258,7 +253,7 @@ def _count_unused(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"], b
     return total
 
 
-def _frames_after(
+def frames_after(
     stored: StoredTrajectory, discard: float
 ) -> tuple[Bool[np.ndarray, "frames"], Int[np.ndarray, "frames"]]:
     """Return which frames lie beyond the discarded start of their segment, and all segments."""

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from beadsmith.analysis.distribution import Distribution, Measurement, build_distribution, jackknife_error
 from beadsmith.errors import InputError
+from beadsmith.geometry import cell_widths
 from beadsmith.statistics import block_edges
 from beadsmith.topology import Topology
 from beadsmith.trajectory import Trajectory
@@ -60,7 +61,7 @@ def choose_bins(
     """Return bins up to half the smallest height of the cell, or to `largest_distance` [nm] if that is smaller."""
     reach = np.inf if largest_distance is None else largest_distance
     if trajectory.cell is not None:
-        reach = min(reach, 0.5 * smallest_height(trajectory.cell))
+        reach = min(reach, 0.5 * float(cell_widths(trajectory.cell).min()))
     if not np.isfinite(reach):
         raise InputError("an open system has no largest distance", fix="Pass largest_distance.")
     # the small number keeps 1.3/0.01 from becoming 129 bins
@@ -72,13 +73,6 @@ def choose_bins(
         angle_edges=np.linspace(0.0, 180.0, n_angle_bins + 1),
         arm_cutoff=arm_cutoff,
     )
-
-
-def smallest_height(cell: Float[np.ndarray, "frames 3 3"]) -> float:
-    """Return the smallest distance between opposite faces of any frame's cell [nm]."""
-    # row k of the transposed inverse is the face normal divided by the height
-    normals = np.linalg.inv(cell.astype(np.float64)).transpose(0, 2, 1)
-    return float(1.0 / np.linalg.norm(normals, axis=2).max())
 
 
 def pair_kinds(topology: Topology) -> tuple[tuple[int, int], ...]:

@@ -1,53 +1,26 @@
-"""Motion: kinetic temperature, mean-square displacement and diffusion coefficient.
+"""How far sites travel: mean-square displacement and diffusion coefficient.
 
 A coarse-grained model moves faster than its reference because the friction of the removed atoms is gone; the ratio
 of the diffusion coefficients says by how much, and so how to read its time axis.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from beadsmith.analysis.distribution import Measurement
-from beadsmith.errors import InputError
+from beadsmith.geometry import fractional_coordinates
 from beadsmith.statistics import mean_and_error
 from beadsmith.topology import Topology
 from beadsmith.trajectory import Trajectory
-from beadsmith.units import GAS_CONSTANT
 
 _N_LAGS = 40
+_SHORTEST_LAG = 4
+_MOST_BLOCKS = 200
 # a step above this fraction of the cell could as well be the shorter way round it
 _LARGEST_STEP = 0.4
-
-
-def kinetic_temperatures(trajectory: Trajectory, *, degrees_of_freedom: int) -> Float[np.ndarray, "frames"]:
-    """Return T = Σ m v² / (n k) of each frame [K].
-
-    Raises
-    ------
-    InputError : the trajectory has no velocities.
-    """
-    velocities = _require_velocities(trajectory)
-    twice_energy = np.einsum("s,fsx->f", trajectory.topology.masses, velocities**2)
-    return twice_energy / (degrees_of_freedom * GAS_CONSTANT)
-
-
-def count_degrees_of_freedom(trajectory: Trajectory) -> int:
-    """Return the number of momenta that are free in these frames.
-
-    That is 3 per site, minus the constraints, minus 3 where the total momentum stands still: its mean square is then
-    below a thousandth of the thermal M kT (a run whose centre of mass was held has rounding noise there).
-
-    Raises
-    ------
-    InputError : the trajectory has no velocities.
-    """
-    topology = trajectory.topology
-    momentum = np.einsum("s,fsx->fx", topology.masses, _require_velocities(trajectory))
-    thermal = topology.total_mass * GAS_CONSTANT * trajectory.state_point.temperature
-    is_held = float(np.mean(momentum**2)) < 1e-3 * thermal
-    return 3 * topology.n_sites - len(topology.constraints) - (3 if is_held else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +49,7 @@ def unwrap_positions(trajectory: Trajectory) -> Float[np.ndarray, "frames sites 
     if trajectory.cell is None:
         return positions
     cell = trajectory.cell[1:].astype(np.float64)
-    fractional = np.einsum("fsx,fxy->fsy", np.diff(positions, axis=0), np.linalg.inv(cell))
+    fractional = fractional_coordinates(np.diff(positions, axis=0), cell)
     fractional -= np.round(fractional)
     if np.abs(fractional).max(initial=0.0) > _LARGEST_STEP:
         return None
@@ -94,50 +67,73 @@ def mean_square_displacement(
     return np.array(rows)
 
 
+def available_lag(times: Float[np.ndarray, "frames"], segment: Int[np.ndarray, "frames"], *, wanted: float) -> float:
+    """Return the longest lag [ps], up to the wanted one, that leaves two blocks of twice its length."""
+    lengths = sorted(np.unique(segment, return_counts=True)[1].tolist(), reverse=True)
+    spacing = _spacing(times, segment)
+    frames = min(_to_frames(wanted, spacing), max(lengths[0] // 2, *lengths[1:2], 0) // 2)
+    return frames * spacing
+
+
+def cut_into_blocks(
+    times: Float[np.ndarray, "frames"], segment: Int[np.ndarray, "frames"], *, longest_lag: float
+) -> list[Int[np.ndarray, "block"]]:
+    """Return contiguous blocks of twice the longest lag that never cross a segment, at most 200, evenly spread."""
+    length = 2 * _to_frames(longest_lag, _spacing(times, segment))
+    blocks = []
+    for label in dict.fromkeys(segment.tolist()):
+        frames = np.flatnonzero(segment == label)
+        n_blocks = len(frames) // max(1, length)
+        # the remainder of a segment goes into its blocks, so that no frame is wasted
+        blocks += np.array_split(frames, n_blocks) if n_blocks and length else []
+    chosen = np.unique(np.linspace(0, len(blocks) - 1, min(len(blocks), _MOST_BLOCKS)).round().astype(np.int64))
+    return [blocks[number] for number in chosen.tolist()]
+
+
 def measure_displacements(
-    blocks: list[Trajectory], *, fit_start: float = 1.0
+    blocks: Iterable[Trajectory], *, fit_window: tuple[float, float]
 ) -> tuple[dict[str, Displacement], str | None]:
     """Return displacement and diffusion coefficient of each site type, and a reason where there is none.
 
-    Each block gives its own mean-square displacement for lags up to half the shortest block, and its own slope; means
-    and errors are over blocks. The result is not corrected for the finite box, which slows diffusion by
-    2.837 kT/(6 π η L): B. Dünweg and K. Kremer, J. Chem. Phys. 99, 6983 (1993).
+    Each block gives its own mean-square displacement and its own slope over the window; means and errors are over
+    blocks. The result is not corrected for the finite box, which slows diffusion by 2.837 kT/(6 π η L):
+    B. Dünweg and K. Kremer, J. Chem. Phys. 99, 6983 (1993).
 
     Parameters
     ----------
-    blocks : Contiguous blocks of equal spacing, none of which crosses a segment.
-    fit_start : Shortest lag of the fit [ps], beyond the ballistic motion; at most half of the longest lag.
+    blocks : Blocks of frames of one segment each, see `cut_into_blocks`; read one after the other.
+    fit_window : First and last lag of the fit [ps]; the first should lie beyond the ballistic motion.
     """
-    # the stump of a replica that stopped early would shorten the lags of all others
-    enough = max((block.n_frames for block in blocks), default=0) // 2
-    blocks = [block for block in blocks if block.n_frames >= enough]
-    longest = min((block.n_frames for block in blocks), default=0) // 2
-    if longest < 4:
-        return {}, "the blocks of frames are shorter than 8 frames"
-    steps = np.concatenate([np.diff(block.times) for block in blocks])
-    spacing = float(np.median(steps))
-    if np.abs(steps - spacing).max() > 1e-3 * spacing:
-        return {}, "the frames are not equally spaced in time"
-    lags = np.unique(np.linspace(0, longest, _N_LAGS + 1).round().astype(np.int64))
-    curves = []
+    curves: list[np.ndarray] = []
+    spacing, lags = 0.0, np.zeros(0, dtype=np.int64)
+    topology: Topology | None = None
     for block in blocks:
+        if topology is None:
+            topology, spacing = block.topology, float(np.median(np.diff(block.times)))
+            longest = _to_frames(fit_window[1], spacing)
+            if longest < _SHORTEST_LAG:
+                return {}, f"the runs are too short: lags reach {longest * spacing:.3g} ps"
+            lags = np.unique(np.linspace(0, longest, _N_LAGS + 1).round().astype(np.int64))
+        if np.abs(np.diff(block.times) - spacing).max() > 1e-3 * spacing:
+            return {}, "the frames are not equally spaced in time"
         unwrapped = unwrap_positions(block)
         if unwrapped is None:
             return {}, "the frames are too far apart in time to follow a site through the periodic boundary"
         curves.append(mean_square_displacement(unwrapped, lags))
-    return fit_displacements(np.array(curves), lags * spacing, blocks[0].topology, fit_start=fit_start), None
+    if topology is None:
+        return {}, "the runs are too short"
+    return _fit_displacements(np.array(curves), lags * spacing, topology, fit_start=fit_window[0]), None
 
 
-def fit_displacements(
+def _fit_displacements(
     curves: Float[np.ndarray, "blocks lags sites"],
     lags: Float[np.ndarray, "lags"],
     topology: Topology,
     *,
-    fit_start: float = 1.0,
+    fit_start: float,
 ) -> dict[str, Displacement]:
-    """Return the displacement record of each type from the curves of blocks; see `measure_displacements`."""
-    first = min(fit_start, 0.5 * float(lags[-1]))
-    window = lags >= first - 1e-9
+    """Return the displacement record of each type from the curves of blocks."""
+    window = lags >= fit_start - 1e-9
     records = {}
     for index, name in enumerate(topology.type_names):
         chosen = topology.types == index
@@ -159,10 +155,11 @@ def fit_displacements(
     return records
 
 
-def _require_velocities(trajectory: Trajectory) -> Float[np.ndarray, "frames sites 3"]:
-    if trajectory.velocities is None:
-        raise InputError(
-            "the trajectory has no velocities, so it has no kinetic temperature",
-            fix="Save velocities in the simulation.",
-        )
-    return trajectory.velocities.astype(np.float64)
+def _spacing(times: np.ndarray, segment: np.ndarray) -> float:
+    """Return the usual time between neighbouring frames of one segment [ps]; 0 where there are none."""
+    steps = np.diff(times)[np.diff(segment) == 0]
+    return float(np.median(steps)) if len(steps) else 0.0
+
+
+def _to_frames(lag: float, spacing: float) -> int:
+    return int(lag / spacing + 1e-6) if spacing > 0.0 else 0
