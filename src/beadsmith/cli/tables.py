@@ -48,7 +48,7 @@ def show_checks(console: Console, checks: list[Check]) -> None:
     console.print(table)
     for check in checks:
         if check.status != "pass" and check.remedy:
-            console.print(f"{check.status}: {check.name}: {check.meaning} {check.remedy}", markup=False)
+            console.print(f"{check.status}: {check.name}: {check.remedy}", markup=False)
 
 
 def show_estimates(console: Console, estimates: list[Estimate]) -> None:

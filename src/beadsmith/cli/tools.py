@@ -16,8 +16,7 @@ def check(target: Target, overrides: Overrides = None, output: Output = None) ->
     from beadsmith.cli.console import make_console
     from beadsmith.cli.tables import format_size, show_estimates
     from beadsmith.config.consistency import find_box_edge
-    from beadsmith.pipeline.estimate import UNCERTAINTY
-    from beadsmith.pipeline.estimate import check as check_config
+    from beadsmith.pipeline.estimate import UNCERTAINTY, check_config
     from beadsmith.pipeline.execute import choose_folder
 
     console = make_console()

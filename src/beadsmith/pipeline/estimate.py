@@ -75,7 +75,7 @@ class _Size:
     step_time: float
 
 
-def check(config: Path | str, overrides: tuple[str, ...] = ()) -> tuple[RunSettings, list[Estimate]]:
+def check_config(config: Path | str, overrides: tuple[str, ...] = ()) -> tuple[RunSettings, list[Estimate]]:
     """Validate a configuration and estimate what running it costs, without computing anything.
 
     Parameters

@@ -41,6 +41,8 @@ CONFIG_COPY = "run.yaml"
 ERROR_LOG = "error.log"
 DEFAULT_PARENT = Path("runs")
 
+_HEADER = "The configuration of this run, all defaults spelled out. 'beadsmith run' on its folder resumes it."
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -159,13 +161,14 @@ def open_folder(folder: Path) -> None:
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Write the traceback of an error to the run folder's ``error.log``, and tell the error so."""
+    """Write the traceback of an error to the run folder's ``error.log``, and tell the error so; success removes it."""
+    path = folder / ERROR_LOG
     try:
         yield
+        path.unlink(missing_ok=True)
     except InterruptedRunError:
         raise
     except Exception as error:
-        path = folder / ERROR_LOG
         with suppress(OSError):
             path.write_text(f"{now()}\n{traceback.format_exc()}")
             error.add_note(f"The traceback is in '{path}'.")
@@ -199,8 +202,7 @@ class _Session:
         refuse_other_configuration(self.folder, record, configuration)
         record = replace(record, command=self.command, configuration=configuration)
         write_record(self.folder, record)
-        header = f"Configuration of this run, all defaults spelled out. Resume with:\n{self.command}"
-        write_bytes(self.folder / CONFIG_COPY, write_yaml(self.settings, header).encode())
+        write_bytes(self.folder / CONFIG_COPY, write_yaml(self.settings, _HEADER).encode())
         self.listener.run_started(self.folder, self.settings, self.command)
         return record
 
@@ -280,7 +282,7 @@ class _Session:
                 progress=progress,
             )
             summary = stage.compute(task)
-            outputs = {name: hash_path(self.folder / name) for name in stage.outputs}
+            outputs = {name: hash_path(self.folder / name) for name in stage.outputs if (self.folder / name).exists()}
             for name in stage.scratch:
                 delete(self.folder / name)
         except KeyboardInterrupt as error:

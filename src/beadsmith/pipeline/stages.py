@@ -74,7 +74,7 @@ class Stage:
     inputs: tuple[str, ...]
     """Files and folders of the run folder that it reads."""
     outputs: tuple[str, ...]
-    """Files and folders of the run folder that it writes."""
+    """Files and folders of the run folder that it writes; without a network, some are not written."""
     compute: Callable[[Task], dict[str, Any]]
     """Do it, and return a summary for the record."""
     scratch: tuple[str, ...] = ()
