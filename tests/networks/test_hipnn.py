@@ -5,7 +5,7 @@ import torch
 
 from beadsmith.errors import InputError
 from beadsmith.networks.hipnn import Hipnn, HipnnSettings, build_hipnn
-from beadsmith.testing import build_box, check_network, evaluate
+from beadsmith.testing import build_box, check_network, evaluate, join
 
 SMALL = {"n_features": 9, "n_sensitivities": 7, "n_atom_layers": 2, "cutoff": 0.9, "soft_max": 0.8}
 
@@ -73,6 +73,20 @@ def test_energies_are_reproduced_bit_for_bit():
     (energies, gradient), (again, gradient_again) = evaluate(network, box), evaluate(network, box)
     assert torch.equal(energies, again)
     assert torch.equal(gradient, gradient_again)
+
+
+def test_energies_of_a_box_do_not_depend_on_the_rest_of_its_batch_by_a_single_bit():
+    network = build(2, l_max=2).requires_grad_(False)
+    boxes = [build_box(n_sites=64, n_types=2, cutoff=0.8, seed=seed, dtype=torch.float32) for seed in range(3)]
+    together, _ = evaluate(network, join(boxes))
+    assert torch.equal(together, torch.cat([evaluate(network, box)[0] for box in boxes]))
+
+
+def test_wide_networks_predict_the_same_with_and_without_a_graph():
+    network = build(n_features=70)
+    box = build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0)
+    for one, other in zip(evaluate(network.double(), box), evaluate(network, box, create_graph=True), strict=True):
+        torch.testing.assert_close(one, other.detach(), rtol=1e-10, atol=1e-10)
 
 
 def test_a_position_that_is_not_a_number_reaches_the_energy():

@@ -1,4 +1,4 @@
-"""The fused sweeps of HIP-NN-TS as torch functions that can be differentiated once with respect to the parameters.
+"""The compiled sweeps of HIP-NN-TS as torch functions that can be differentiated once with respect to the parameters.
 
 Pair vectors are data: a training step runs the forward sweep and the explicit adjoint sweep as two ordinary functions,
 so that one ordinary backward pass through both gives the gradient of a loss on energies and forces.
@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from beadsmith.kernels import hipnn_sweeps
+from beadsmith.kernels import environments, messages
+from beadsmith.kernels.one_interaction import predict_sites
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,43 @@ def message_adjoint(
     return _MessageAdjoint.apply(rows, centres, weights, projected, adjoint)
 
 
+def predict_one_interaction(
+    rows: Rows,
+    types: Tensor,
+    *,
+    radial_functions: tuple[Tensor, Tensor],
+    interaction: tuple[Tensor, Tensor, Tensor, Tensor],
+    cusp: float,
+    layers: list[tuple[Tensor, Tensor]],
+    readout: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return site energies and dE/d(pair vectors) of a network with one interaction, without a graph.
+
+    Parameters
+    ----------
+    rows, types : Neighbours, and the type of each site.
+    radial_functions : c_ν and w_ν.
+    interaction : V as (types, functions, features), t (l_max, features), and for each type what enters the
+        interaction and what bypasses it, both (types, features).
+    cusp : ε under the square roots.
+    layers : Weight and bias of each square linear layer: R, then W and R of each atom layer.
+    readout : Vector (sites, features) and constant (sites,) that make a site's features its energy.
+    """
+    real = rows.vectors.dtype.type
+    matrices = np.stack([_array(weight) for weight, _ in layers])
+    biases = np.stack([_array(bias) for _, bias in layers])
+    weights, scales, start, shortcut = (_array(tensor) for tensor in interaction)
+    mixing = weights.reshape(-1, weights.shape[2])
+    energies, gradient = predict_sites(
+        (rows.offsets, rows.vectors, rows.kinds, types.contiguous().numpy()),
+        (*(_array(tensor) for tensor in radial_functions), real(rows.cutoff)),
+        (mixing, np.ascontiguousarray(mixing.T), scales, real(cusp), start, shortcut),
+        (matrices, np.ascontiguousarray(matrices.transpose(0, 2, 1)), biases),
+        tuple(_array(tensor) for tensor in readout),
+    )
+    return torch.from_numpy(energies), torch.from_numpy(gradient)
+
+
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
@@ -104,13 +142,13 @@ class _SumEnvironments(torch.autograd.Function):
         ctx.rows = rows
         ctx.save_for_backward(centres, weights)
         shape = (n_components, rows.n_kinds)
-        return torch.from_numpy(_sweep(hipnn_sweeps.sum_environments, rows, rows.kinds, centres, weights, shape))
+        return torch.from_numpy(_sweep(environments.sum_environments, rows, rows.kinds, centres, weights, shape))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         centres, weights = ctx.saved_tensors
-        kernel = hipnn_sweeps.environment_adjoint
+        kernel = environments.environment_adjoint
         _, *found = _sweep(kernel, ctx.rows, ctx.rows.kinds, centres, weights, _array(adjoint), True)
         return None, *_as_parameters(centres, *found), None
 
@@ -120,7 +158,7 @@ class _EnvironmentAdjoint(torch.autograd.Function):
     def forward(ctx: Any, rows: Rows, centres: Tensor, weights: Tensor, adjoint: Tensor) -> Tensor:
         ctx.rows = rows
         ctx.save_for_backward(centres, weights, adjoint)
-        kernel = hipnn_sweeps.environment_adjoint
+        kernel = environments.environment_adjoint
         gradient, _, _ = _sweep(kernel, rows, rows.kinds, centres, weights, _array(adjoint), False)
         return torch.from_numpy(gradient)
 
@@ -128,7 +166,7 @@ class _EnvironmentAdjoint(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
         centres, weights, adjoint = ctx.saved_tensors
-        kernel = hipnn_sweeps.environment_adjoint_backward
+        kernel = environments.environment_adjoint_backward
         more = (_array(adjoint), _array(direction))
         on_adjoint, *found = _sweep(kernel, ctx.rows, ctx.rows.kinds, centres, weights, *more)
         return None, *_as_parameters(centres, *found), torch.from_numpy(on_adjoint)
@@ -140,14 +178,14 @@ class _SumMessages(torch.autograd.Function):
         ctx.rows = rows
         ctx.save_for_backward(centres, weights, projected)
         more = (_array(projected), n_components)
-        return torch.from_numpy(_sweep(hipnn_sweeps.sum_messages, rows, rows.second, centres, weights, *more))
+        return torch.from_numpy(_sweep(messages.sum_messages, rows, rows.second, centres, weights, *more))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         centres, weights, projected = ctx.saved_tensors
         more = (_array(projected), _array(adjoint))
-        found = _sweep(hipnn_sweeps.message_adjoint, ctx.rows, ctx.rows.second, centres, weights, *more)
+        found = _sweep(messages.message_adjoint, ctx.rows, ctx.rows.second, centres, weights, *more)
         _, on_projected, on_centres, on_weights = found
         return None, *_as_parameters(centres, on_centres, on_weights), torch.from_numpy(on_projected), None
 
@@ -160,7 +198,7 @@ class _MessageAdjoint(torch.autograd.Function):
         ctx.rows = rows
         ctx.save_for_backward(centres, weights, projected, adjoint)
         more = (_array(projected), _array(adjoint))
-        found = _sweep(hipnn_sweeps.message_adjoint, rows, rows.second, centres, weights, *more)
+        found = _sweep(messages.message_adjoint, rows, rows.second, centres, weights, *more)
         return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
     @staticmethod
@@ -168,7 +206,7 @@ class _MessageAdjoint(torch.autograd.Function):
     def backward(ctx: Any, direction: Tensor, bar: Tensor) -> tuple[Tensor | None, ...]:
         centres, weights, projected, adjoint = ctx.saved_tensors
         more = (_array(projected), _array(adjoint), _array(direction), _array(bar))
-        kernel = hipnn_sweeps.message_adjoint_backward
+        kernel = messages.message_adjoint_backward
         found = _sweep(kernel, ctx.rows, ctx.rows.second, centres, weights, *more)
         on_projected, on_adjoint, on_centres, on_weights = found
         on_parameters = _as_parameters(centres, on_centres, on_weights)

@@ -20,6 +20,7 @@ from beadsmith.kernels.hipnn import (
     build_rows,
     environment_adjoint,
     message_adjoint,
+    predict_one_interaction,
     sum_environments,
     sum_messages,
 )
@@ -28,6 +29,9 @@ from beadsmith.networks.layers import Block, Interaction, initialise_linear_, li
 from beadsmith.networks.radial import InverseSensitivities
 from beadsmith.networks.sweeps import environment_sums, message_sums
 from beadsmith.units import Unit
+
+_WIDEST_FUSED = 64
+"""Networks with more features than this spend their time in matrix products, which BLAS does better than a sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +163,35 @@ class Hipnn(AbstractNetwork):
                 types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph
             )
         rows = build_rows(types, pair_index, pair_vectors, n_kinds=len(self.type_names), cutoff=self.cutoff)
+        if not create_graph and len(self.blocks) == 1 and self.settings.n_features <= _WIDEST_FUSED:
+            return self._predict_in_one_sweep(rows, types, channel_weights)
         with torch.enable_grad():
             return self._sweep(rows, types, channel_weights, create_graph)
+
+    @torch.no_grad()
+    def _predict_in_one_sweep(self, rows: Rows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Hand all numbers of a network with one interaction to a kernel that needs no autograd."""
+        ((block, readout),) = self._blocks_and_readouts()
+        interaction, projection = block.interaction, block.residual.projection
+        centres, exponents = interaction.sensitivities.exponents()
+        scaled = self.settings.energy_scale * weights
+        return predict_one_interaction(
+            rows,
+            types,
+            radial_functions=(centres, exponents),
+            interaction=(
+                interaction.weights.permute(2, 0, 1),
+                interaction.tensor_scales,
+                interaction.self_interaction.weight.T + interaction.self_interaction.bias,
+                torch.eye(rows.n_kinds, dtype=weights.dtype) if projection is None else projection.weight.T,
+            ),
+            cusp=interaction.cusp,
+            layers=[(layer.weight, layer.bias) for layer in block.linear_layers()],
+            readout=(
+                scaled @ readout.weight,
+                scaled @ readout.bias + (scaled * self.type_readout.weight.T.index_select(0, types)).sum(1),
+            ),
+        )
 
     def _sweep(self, rows: Rows, types: Tensor, weights: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
         """Run through the blocks and back.

@@ -142,6 +142,13 @@ class Block(nn.Module):
         for layer in self.atom_layers:
             cast("AtomLayer", layer).initialise_(generator)
 
+    def linear_layers(self) -> list[nn.Linear]:
+        """Return all square linear layers in the order in which they act, starting with R of the interaction."""
+        layers = [self.residual.output]
+        for layer in self.atom_layers:
+            layers += [cast("AtomLayer", layer).layer, cast("AtomLayer", layer).residual.output]
+        return layers
+
     def forward(
         self, features: Float[Tensor, "sites inputs"], tensors: Float[Tensor, "sites components features"]
     ) -> Float[Tensor, "sites features"]:
