@@ -16,7 +16,7 @@ from beadsmith.training.data import (
     segment_labels,
     select_rows,
     shuffle_batches,
-    split_frames,
+    split_by_use,
 )
 from example_force_matching import CUTOFF, make_labelled_liquid, make_wall
 from example_trajectories import make_trajectory
@@ -30,7 +30,7 @@ def make_frames(n_frames, **fields):
 
 
 def test_the_last_fifth_is_for_testing_and_the_tenth_before_it_for_validation():
-    split = split_frames((make_frames(500),), **FRACTIONS)
+    split = split_by_use((make_frames(500),), **FRACTIONS)
     assert split.train[:, 1].tolist() == list(range(350))
     assert split.validation[:, 1].tolist() == list(range(350, 400))
     assert split.test[:, 1].tolist() == list(range(400, 500))
@@ -39,7 +39,7 @@ def test_the_last_fifth_is_for_testing_and_the_tenth_before_it_for_validation():
 def test_each_segment_is_divided_for_itself_into_contiguous_blocks():
     segment = np.repeat([4, 2], [60, 40])
     data = (make_frames(100, segment=segment), make_frames(50))
-    split = split_frames(data, **FRACTIONS)
+    split = split_by_use(data, **FRACTIONS)
     for rows, share in ((split.train, 0.7), (split.validation, 0.1), (split.test, 0.2)):
         labels = segment_labels(data, rows)
         assert [int(np.sum(labels == label)) for label in range(3)] == [round(share * n) for n in (40, 60, 50)]
@@ -49,21 +49,21 @@ def test_each_segment_is_divided_for_itself_into_contiguous_blocks():
 
 def test_no_frame_is_used_twice_and_none_is_lost():
     data = (make_frames(37, segment=np.repeat([0, 1], [8, 29])), make_frames(23))
-    split = split_frames(data, **FRACTIONS)
+    split = split_by_use(data, **FRACTIONS)
     rows = np.concatenate([split.train, split.validation, split.test]).tolist()
     assert sorted(rows) == [[0, f] for f in range(37)] + [[1, f] for f in range(23)]
 
 
 def test_segments_too_short_to_divide_are_for_training():
     data = (make_frames(39, segment=np.repeat([0, 1], [9, 30])),)
-    split = split_frames(data, **FRACTIONS)
+    split = split_by_use(data, **FRACTIONS)
     assert np.all(split.validation[:, 1] >= 9)
     assert set(range(9)) <= set(split.train[:, 1].tolist())
 
 
 def test_too_few_frames_are_refused():
     with pytest.raises(InputError, match="too few"):
-        split_frames((make_frames(20),), **FRACTIONS)
+        split_by_use((make_frames(20),), **FRACTIONS)
 
 
 @pytest.mark.parametrize(

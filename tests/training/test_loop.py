@@ -9,7 +9,7 @@ import torch
 
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.training.checkpoint import FitFiles
-from beadsmith.training.data import prepare_frames, split_frames
+from beadsmith.training.data import prepare_frames, split_by_use
 from beadsmith.training.loop import LOG_FIELDS, TrainingSettings, average_weights_, fit_network
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid, make_wall
 
@@ -20,7 +20,7 @@ def fit(folder, network, trajectory, settings, *, seed=0, progress=lambda done, 
     """Fit a network to a trajectory labelled with the wall and something else."""
     if frames is None:
         frames = prepare(trajectory)
-    split = split_frames((trajectory,), validation_fraction=0.1, test_fraction=0.2)
+    split = split_by_use((trajectory,), validation_fraction=0.1, test_fraction=0.2)
     return fit_network(
         network,
         frames,

@@ -125,7 +125,7 @@ def check_labels(trajectories: tuple[Trajectory, ...], names: tuple[str, ...]) -
                 )
 
 
-def split_frames(trajectories: tuple[Trajectory, ...], *, validation_fraction: float, test_fraction: float) -> Split:
+def split_by_use(trajectories: tuple[Trajectory, ...], *, validation_fraction: float, test_fraction: float) -> Split:
     """Divide every segment of every trajectory into train, validation and test, in this order of time.
 
     Neighbouring frames are alike, so each use gets a contiguous block: random frames would leak.

@@ -19,8 +19,9 @@ from beadsmith.io.records import write_json
 from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
 from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
+from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
 from beadsmith.training.checkpoint import FitFiles
-from beadsmith.training.data import check_labels, prepare_frames, segment_labels, select_rows, split_frames
+from beadsmith.training.data import check_labels, prepare_frames, segment_labels, select_rows, split_by_use
 from beadsmith.training.describe import describe_data
 from beadsmith.training.loop import Counters, TrainingSettings, fit_network
 from beadsmith.training.loss import force_field_losses, zero_force_losses
@@ -87,6 +88,8 @@ def train(
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' is asked for but torch sees no CUDA device", fix="Use 'device: cpu'.")
+    if settings.device == "cpu" and settings.batch_size >= LARGE_BATCH:
+        keep_freed_memory()
     work = _read_work(settings, mapped, folder=Path(output).parent, seed=seed, identity=identity)
     with _limited_threads(settings.threads):
         previous = None if start is None else load_force_field(start)
@@ -134,7 +137,7 @@ def _read_work(
             metadata.append(stored.metadata)
     trajectories = tuple(read)
     check_labels(trajectories, tuple(str(path) for path in mapped))
-    split = split_frames(
+    split = split_by_use(
         trajectories, validation_fraction=settings.validation_fraction, test_fraction=settings.test_fraction
     )
     return _Work(
