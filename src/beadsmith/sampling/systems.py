@@ -8,6 +8,7 @@ import openmm
 from jaxtyping import Float
 
 from beadsmith.errors import InputError
+from beadsmith.sampling.engine import Platform
 from beadsmith.sampling.interactions import build_interactions, list_terms, remove_forces
 from beadsmith.sampling.packing import embed_molecule, free_spacing, pack, place_on_lattice
 from beadsmith.sampling.residues import Residue, read_residues
@@ -208,7 +209,8 @@ def _start_positions(
     for force in uncharged.getForces():
         if isinstance(force, openmm.CustomNonbondedForce):
             force.setCutoffDistance(min(_PACKING_CUTOFF, force.getCutoffDistance()._value))
-    context = openmm.Context(uncharged, openmm.VerletIntegrator(0.001))
+    # one thread sums in a fixed order: the same seed packs the same box
+    context = Platform(name="CPU", threads=1).create_context(uncharged, openmm.VerletIntegrator(0.001))
 
     def relax(positions: np.ndarray, box: float, n_iterations: int) -> np.ndarray:
         context.setPeriodicBoxVectors(*(box * np.eye(3)))
