@@ -20,9 +20,14 @@ def test_auto_takes_the_cpu_platform_from_100_particles_on(n_particles, name):
     assert choose_platform("auto", threads=None, n_particles=n_particles).name == name
 
 
-def test_threads_are_those_asked_for_or_all_cores():
+def test_threads_are_those_asked_for():
     assert choose_platform("CPU", threads=3, n_particles=1000).threads == 3
-    assert choose_platform("CPU", threads=None, n_particles=1000).threads >= 1
+
+
+@pytest.mark.parametrize(("n_particles", "threads"), [(100, 1), (600, 2), (1000, 4), (100000, 8)])
+def test_small_systems_do_not_take_all_cores(n_particles, threads, monkeypatch):
+    monkeypatch.setattr("beadsmith.sampling.engine._count_cores", lambda: 8)
+    assert choose_platform("CPU", threads=None, n_particles=n_particles).threads == threads
 
 
 @pytest.mark.skipif(has("CUDA"), reason="this machine has the CUDA platform")

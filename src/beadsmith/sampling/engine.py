@@ -15,6 +15,9 @@ PlatformName = Literal["auto", "CPU", "Reference", "CUDA", "OpenCL"]
 SMALL = 100
 """Number of particles below which the Reference platform is faster than the CPU platform, which wakes threads."""
 
+PER_THREAD = 250
+"""Number of particles that keep one thread of the CPU platform busy (600 particles: two threads gain 1.4 times)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
@@ -42,7 +45,8 @@ class Platform:
 def choose_platform(name: PlatformName, *, threads: int | None, n_particles: int) -> Platform:
     """Return the platform to use; ``auto`` takes the fastest usable one for the size.
 
-    ``auto``: CUDA, else OpenCL on a GPU, else CPU from 100 particles on, else Reference.
+    ``auto``: CUDA, else OpenCL on a GPU, else CPU from 100 particles on, else Reference. Without a number of threads
+    the CPU platform gets as many cores as the size keeps busy.
 
     Raises
     ------
@@ -58,7 +62,8 @@ def choose_platform(name: PlatformName, *, threads: int | None, n_particles: int
         raise InputError(
             f"OpenMM platform '{name}' cannot be used on this machine", fix=f"Use auto or one of {', '.join(usable)}."
         )
-    return Platform(name=name, threads=(threads or _count_cores()) if name == "CPU" else 1)
+    useful = max(1, min(_count_cores(), n_particles // PER_THREAD))
+    return Platform(name=name, threads=(threads or useful) if name == "CPU" else 1)
 
 
 def _count_cores() -> int:

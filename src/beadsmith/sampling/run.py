@@ -62,7 +62,7 @@ class SamplingSettings:
     platform: PlatformName = "auto"
     """OpenMM platform; auto takes a GPU if there is one, else what is fast for the size."""
     threads: int | None = None
-    """Threads of the CPU platform; null takes all cores. One thread makes runs repeatable bit for bit."""
+    """Threads of the CPU platform; null takes what the size can use. One thread makes runs repeatable bit for bit."""
 
     def __post_init__(self) -> None:
         """Refuse values that no stable run has, and intervals that do not fit into each other.
@@ -128,9 +128,9 @@ def sample(
 ) -> None:
     """Sample a canonical or isothermal-isobaric ensemble and write frames with forces and virials.
 
-    Langevin dynamics (BAOAB middle scheme), at constant pressure with a Monte Carlo barostat. The same call resumes a
-    killed run: bit-equal on the Reference platform and on one thread of the CPU platform, else from the same positions
-    and velocities.
+    Langevin dynamics (leapfrog middle scheme), at constant pressure with a Monte Carlo barostat. The same call resumes
+    a killed run: bit-equal on the Reference platform and on one thread of the CPU platform; else it goes on in the
+    same ensemble.
     Source: Z. Zhang et al., J. Phys. Chem. A 123, 6056 (2019) (integrator).
 
     Parameters
