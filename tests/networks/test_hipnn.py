@@ -1,5 +1,7 @@
 """HIP-NN-TS against its published numbers and the conformance kit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -96,6 +98,17 @@ def test_a_position_that_is_not_a_number_reaches_the_energy():
     energies, gradient = evaluate(network, box)
     assert torch.isnan(energies[0])
     assert torch.isnan(gradient[0]).any()
+
+
+def test_pairs_out_of_order_are_refused():
+    box = build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0, dtype=torch.float32)
+    with pytest.raises(InputError, match="not sorted"):
+        evaluate(build(), replace(box, pair_index=box.pair_index.flip(1)))
+
+
+def test_vectors_of_another_precision_than_the_weights_are_refused():
+    with pytest.raises(InputError, match="float64"):
+        evaluate(build(), build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from beadsmith.errors import InputError
 from beadsmith.kernels import environments, messages
 from beadsmith.kernels.one_interaction import predict_sites
+from beadsmith.kernels.rows import find_offsets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +45,21 @@ def build_rows(
     n_kinds: int,
     cutoff: float,
 ) -> Rows:
-    """Return the rows of directed pairs that are sorted by first site."""
+    """Return the rows of directed pairs.
+
+    Raises
+    ------
+    InputError : the pairs are not sorted by first site, or name a site that does not exist.
+    """
     second = pair_index[1].contiguous()
-    sites = torch.arange(len(types) + 1)
+    offsets, is_valid = find_offsets(pair_index[0].contiguous().numpy(), second.numpy(), len(types))
+    if not is_valid:
+        raise InputError(
+            "neighbour pairs are not sorted by first site, or name a site that does not exist",
+            fix="Take them from beadsmith.neighbors.find_pairs, or sort them.",
+        )
     return Rows(
-        offsets=torch.searchsorted(pair_index[0].contiguous(), sites).numpy(),
+        offsets=offsets,
         second=second.numpy(),
         vectors=pair_vectors.detach().contiguous().numpy(),
         kinds=types.index_select(0, second).numpy(),

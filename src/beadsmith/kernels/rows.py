@@ -63,6 +63,23 @@ def _overload_exp_of_negative(x):
 
 
 @compiled
+def find_offsets(first, second, n_sites):
+    """Return where each site's pairs start, and whether the pairs are sorted and name existing sites only."""
+    offsets = np.zeros(n_sites + 1, np.int64)
+    is_valid, previous = True, 0
+    for p in range(first.shape[0]):
+        i, j = first[p], second[p]
+        if i < previous or i >= n_sites or j < 0 or j >= n_sites:
+            is_valid = False
+            break
+        offsets[i + 1] += 1
+        previous = i
+    for i in range(n_sites):
+        offsets[i + 1] += offsets[i]
+    return offsets, is_valid
+
+
+@compiled
 def row_width(offsets):
     """Return the padded length of the longest row."""
     longest = 0

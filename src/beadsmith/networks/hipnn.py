@@ -94,6 +94,7 @@ class Hipnn(AbstractNetwork):
     """
 
     kind: ClassVar[str] = "hipnn"
+    takes_longer_lists: ClassVar[bool] = True
 
     def __init__(self, settings: HipnnSettings, type_names: tuple[str, ...], n_channels: int = 1) -> None:
         """Make the architecture; all weights are zero until they are initialised or loaded."""
@@ -157,11 +158,17 @@ class Hipnn(AbstractNetwork):
         """Return channel-weighted site energies [kJ/mol] and dE/d(pair vectors) [kJ/mol/nm]; see `AbstractNetwork`.
 
         On a CPU the sums over neighbours and their adjoints are fused sweeps; elsewhere autograd does it.
+
+        Raises
+        ------
+        InputError : the pairs are not sorted, or the vectors have another precision than the weights.
         """
         if pair_vectors.device.type != "cpu":
             return super().pair_gradient(
                 types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph
             )
+        if pair_vectors.dtype != self.type_readout.weight.dtype:
+            raise InputError(f"pair vectors are {pair_vectors.dtype}, weights {self.type_readout.weight.dtype}")
         rows = build_rows(types, pair_index, pair_vectors, n_kinds=len(self.type_names), cutoff=self.cutoff)
         if not create_graph and len(self.blocks) == 1 and self.settings.n_features <= _WIDEST_FUSED:
             return self._predict_in_one_sweep(rows, types, channel_weights)
