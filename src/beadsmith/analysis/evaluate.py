@@ -45,9 +45,9 @@ class EvaluationSettings:
     """Number of blocks of frames for the error bars; a block should be longer than the slowest correlation."""
     discard: Annotated[float, Unit("ps")] = 0.0
     """Time dropped at the start of every simulated replica, beyond the equilibration that was never saved."""
-    diffusion_start: Annotated[float, Unit("ps")] = 1.0
+    diffusion_start: Annotated[float, Unit("ps")] = 2.0
     """Shortest time difference in the fit of the diffusion coefficient, beyond the ballistic motion."""
-    diffusion_end: Annotated[float, Unit("ps")] = 5.0
+    diffusion_end: Annotated[float, Unit("ps")] = 8.0
     """Longest time difference in that fit; less where a run is shorter than four times this."""
 
     def __post_init__(self) -> None:

@@ -1,1 +1,1 @@
-"""The HTML report of a run."""
+"""The verb `report`: one self-contained HTML page from the results in a run folder."""

@@ -1,0 +1,242 @@
+"""Compose the sections of the report from what the run folder holds; what is missing becomes a sentence."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from beadsmith.geometry import wrap
+from beadsmith.report.contents import NETWORK, PAIR_SPLINE, RunContents
+from beadsmith.report.curves import PairCurve, scan_pair, type_pairs
+from beadsmith.report.figures.motion import draw_displacement, draw_series
+from beadsmith.report.figures.structure import draw_angular, draw_beads, draw_radial
+from beadsmith.report.figures.style import NAMES, Figure
+from beadsmith.report.figures.training import draw_noise_floor, draw_pair_curves, draw_training
+from beadsmith.report.numbers import format_measurement, format_number, format_percent
+from beadsmith.report.tables import (
+    Table,
+    tabulate_distances,
+    tabulate_losses,
+    tabulate_molecules,
+    tabulate_speed,
+    tabulate_stages,
+    tabulate_state,
+)
+
+_N_DISTANCES = 240
+_NOT_EVALUATED = "No simulation has been evaluated in this run folder: run 'beadsmith evaluate'."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One section of the page."""
+
+    anchor: str
+    """Target of the links to it."""
+    title: str
+    """Heading."""
+    items: list[str | Table | list[Figure]]
+    """Paragraphs, tables, and rows of figures, in order."""
+
+
+def compose_sections(contents: RunContents) -> list[Section]:
+    """Return all sections in order."""
+    return [
+        Section(anchor="structure", title="Structure", items=_compose_structure(contents)),
+        Section(anchor="dynamics", title="Motion, temperature and pressure", items=_compose_dynamics(contents)),
+        Section(anchor="learning", title="What the forces teach", items=_compose_training(contents)),
+        Section(anchor="pairs", title="Forces between pairs", items=_compose_pairs(contents)),
+        Section(anchor="mapping", title="From atoms to beads", items=_compose_mapping(contents)),
+        Section(anchor="speed", title="Speed", items=_compose_speed(contents)),
+        Section(anchor="beads", title="The beads", items=_compose_beads(contents)),
+        Section(anchor="provenance", title="Provenance", items=_compose_provenance(contents)),
+    ]
+
+
+def _compose_structure(contents: RunContents) -> list[str | Table | list[Figure]]:
+    evaluation = contents.evaluation
+    if evaluation is None:
+        return [_NOT_EVALUATED]
+    items: list[str | Table | list[Figure]] = [
+        "The reference is the atomistic run at bead resolution. Where the reference's own error is as large as a "
+        "difference, the difference means nothing."
+    ]
+    radial, angular = draw_radial(evaluation), draw_angular(evaluation)
+    if not radial:
+        items.append("There is no periodic cell, so there is no radial distribution function.")
+    items += [figures for figures in (radial, angular) if figures]
+    if evaluation["comparisons"]:
+        items.append(tabulate_distances(evaluation))
+    if PAIR_SPLINE not in evaluation["comparisons"]:
+        items.append("The pair spline was not simulated, so there is no baseline to compare with.")
+    return items
+
+
+def _compose_dynamics(contents: RunContents) -> list[str | Table | list[Figure]]:
+    evaluation = contents.evaluation
+    if evaluation is None:
+        return [_NOT_EVALUATED]
+    items: list[str | Table | list[Figure]] = [tabulate_state(evaluation)]
+    figures = [figure for figure in (draw_series(evaluation), draw_displacement(evaluation)) if figure is not None]
+    if figures:
+        items.append(figures)
+    reasons = {system["no_diffusion"] for system in evaluation["systems"].values()} - {None}
+    items += [f"A diffusion coefficient is missing: {reason}." for reason in sorted(reasons)]
+    items.append(
+        "Diffusion coefficients are those of the runs as they were made: they include the friction of the thermostats "
+        "and are not corrected for the finite box, which slows all runs of one box size alike. Coarse-grained dynamics "
+        "is faster because the friction of the removed atoms is gone: divide its times by the speed-up."
+    )
+    return [*items, _describe_pressure(evaluation)]
+
+
+def _describe_pressure(evaluation: dict[str, Any]) -> str:
+    values = [
+        f"{NAMES[name]} {format_measurement(system['pressure'])}"
+        for name, system in evaluation["systems"].items()
+        if system["pressure"]
+    ]
+    if len(values) < 2:
+        return "The pressure cannot be compared: not every run stored virials."
+    return (
+        f"Pressure: {', '.join(values)}. Forces at one density do not determine the pressure of a coarse-grained "
+        "model: trained on forces alone it is commonly thousands of bar off, whatever the structure looks like. Only "
+        "virial labels fix it. Use such a model at constant volume, never at constant pressure."
+    )
+
+
+def _compose_training(contents: RunContents) -> list[str | Table | list[Figure]]:
+    training = contents.training
+    if training is None:
+        return ["Nothing was trained in this run folder."]
+    items: list[str | Table | list[Figure]] = [
+        "Mapped forces are noisy: they fluctuate although the beads stand still, because the removed atoms move. That "
+        "noise is most of the loss of every model, so losses are only compared on the same frames. The explained "
+        "variance is the part of the zero-force loss that a model removes. Nothing was chosen by the test frames.",
+        tabulate_losses(training),
+    ]
+    if training.get("improvement"):
+        items.append(_describe_improvement(training))
+    if training.get("network") is None:
+        items.append("No network was trained: the pair spline is the force field.")
+    figures = [draw_training(contents.training_log, training), draw_noise_floor(training)]
+    drawn = [figure for figure in figures if figure is not None]
+    return [*items, drawn] if drawn else items
+
+
+def _describe_improvement(training: dict[str, Any]) -> str:
+    gain, gap = training["improvement"], training.get("gap")
+    text = (
+        f"On the test frames the network's loss is {format_number(100.0 * gain['fraction'], 2)} % below the pair "
+        f"spline's: {format_measurement(gain)}, {format_number(gain.get('n_standard_errors'), 2)} standard errors from "
+        f"{gain['n_blocks']} blocks. That is what many-body terms are worth here."
+    )
+    if gap:
+        text += f" It explains {format_percent(gap)} more on training than on test frames; a large gap is overfitting."
+    return text
+
+
+def _compose_pairs(contents: RunContents) -> list[str | Table | list[Figure]]:
+    force_fields = contents.force_fields
+    if not force_fields:
+        return ["There is no force field in this run folder."]
+    main = force_fields.get(NETWORK) or force_fields[PAIR_SPLINE]
+    pairs = type_pairs(main)
+    if not pairs:
+        return ["The molecules have several beads each, so two beads alone say nothing about their interaction."]
+    fitted = {entry["type_pair"]: entry for entry in (contents.training or {}).get("prior", {}).get("curves", [])}
+    closest = main.record.shortest_distances
+    figures = []
+    for kind, pair in pairs.items():
+        start = 0.8 * closest.get(kind, 0.3)
+        distances = np.linspace(start, main.cutoff, _N_DISTANCES)
+        curves: dict[str, PairCurve] = {}
+        if NETWORK in force_fields and any(True for _ in main.prior):
+            curves["prior"] = scan_pair(main, distances, pair, prior_only=True)
+        for name, force_field in force_fields.items():
+            curves[name] = scan_pair(force_field, distances, pair)
+        figures.append(draw_pair_curves(kind, curves, fitted=fitted.get(kind), closest=closest.get(kind)))
+    return [[figure] for figure in figures]
+
+
+def _compose_mapping(contents: RunContents) -> list[str | Table | list[Figure]]:
+    mapping = contents.mapping
+    if not mapping:
+        return ["There is no mapped trajectory in this run folder."]
+    items: list[str | Table | list[Figure]] = []
+    if mapping.get("molecules"):
+        items.append(tabulate_molecules(mapping))
+    removed = mapping.get("noise_removed")
+    if removed:
+        optimal, plain = (mapping["force_mean_square"][key] for key in ("optimal", "sum"))
+        amount = {"value": removed["mean_square"], "standard_error": removed["standard_error"]}
+        items.append(
+            f"The {mapping.get('forces', 'optimal')} force map was used. On frames that it was not fitted to, the "
+            f"optimal map has a mean squared force of {format_number(optimal, 4)} (kJ/mol/nm)² per component, the "
+            f"plain sum {format_number(plain, 4)}: it removes {format_measurement(amount)} (kJ/mol/nm)² of noise, at "
+            f"least {format_number(100.0 * removed['fraction_lower_bound'], 2)} % of it. Every valid map has the same "
+            "mean force, so less is better and nothing is lost."
+        )
+    return items or ["The mapped trajectory does not say how it was made."]
+
+
+def _compose_speed(contents: RunContents) -> list[str | Table | list[Figure]]:
+    return [
+        tabulate_speed(contents),
+        "The ratio of ns/day counts simulated time as it stands. Multiplied by the dynamical speed-up, it is the gain "
+        "in sampled motion.",
+    ]
+
+
+def _compose_beads(contents: RunContents) -> list[str | Table | list[Figure]]:
+    name = next((name for name in (NETWORK, PAIR_SPLINE, "reference") if name in contents.last_frames), None)
+    if name is None:
+        return ["There are no frames to show."]
+    frame = contents.last_frames[name]
+    frame = replace(frame, positions=wrap(frame.positions, frame.cell).astype(np.float32))
+    source = "mapped reference" if name == "reference" else f"{NAMES[name]} simulation"
+    return [[draw_beads(frame, source)]]
+
+
+def _compose_provenance(contents: RunContents) -> list[str | Table | list[Figure]]:
+    record = contents.record
+    if not record:
+        return ["There is no record.json: these results were not made by one 'beadsmith run'."]
+    facts = [
+        ("run folder", contents.folder.name),
+        ("started", str(record.get("created", ""))),
+        ("command", str(record.get("command", ""))),
+        ("seed", str(record.get("seed", ""))),
+        *((key, str(value)) for key, value in record.get("machine", {}).items()),
+        *_collect_versions(record).items(),
+    ]
+    items: list[str | Table | list[Figure]] = [
+        Table(
+            caption="How this run was made. The same configuration, seed and versions repeat it.",
+            header=("item", "value"),
+            rows=tuple((key, value) for key, value in facts if value),
+        )
+    ]
+    if record.get("stages"):
+        items.append(tabulate_stages(record))
+    if record.get("configuration"):
+        rows = tuple(_flatten(record["configuration"]))
+        items.append(Table(caption="All settings, defaults included.", header=("setting", "value"), rows=rows))
+    return items
+
+
+def _collect_versions(record: dict[str, Any]) -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for stage in record.get("stages", {}).values():
+        versions |= {f"{name} version": str(version) for name, version in stage.get("versions", {}).items()}
+    return versions
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            rows += _flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", "none" if value is None else str(value)))
+    return rows

@@ -1,0 +1,219 @@
+"""The tables of the report, as rows of text."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from beadsmith.report.contents import RunContents
+from beadsmith.report.figures.style import NAMES
+from beadsmith.report.numbers import (
+    MISSING,
+    format_duration,
+    format_measurement,
+    format_number,
+    format_percent,
+    typeset_kind,
+)
+
+_LOSS_ROWS = (
+    ("zero_force", "no force at all"),
+    ("prior", "prior alone"),
+    ("pair_spline", "pair spline"),
+    ("network", "network"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table; the first column names the row."""
+
+    caption: str
+    """What it shows and in which unit."""
+    header: tuple[str, ...]
+    """Column titles."""
+    rows: tuple[tuple[str, ...], ...]
+    """Cells, one tuple a row."""
+
+
+def tabulate_losses(training: dict[str, Any]) -> Table:
+    """Return the losses of all models on the same frames, and the bracket of the noise floor."""
+    rows = []
+    for model, title in _LOSS_ROWS:
+        losses = training.get("losses", {}).get(model)
+        if losses is not None:
+            explained = training.get("explained_variance", {}).get(model, {})
+            cells = (format_measurement(losses.get(use)) for use in ("train", "validation", "test"))
+            rows.append((title, *cells, format_percent(explained.get("test"))))
+    floor = training.get("noise_floor")
+    if floor:
+        for bound, title in (("upper_bound", "noise floor, upper bound"), ("lower_bound", "noise floor, lower bound")):
+            limit = floor[bound]
+            loss = {"value": limit["loss"], "error": limit["loss_error"]}
+            explained = {"value": 1.0 - limit["value"], "error": limit["error"]}
+            rows.append((title, MISSING, MISSING, format_measurement(loss), format_percent(explained)))
+    frames = training.get("n_frames", {})
+    counts = [frames.get(use, MISSING) for use in ("train", "validation", "test")]
+    header = (
+        "model",
+        f"training, {counts[0]} frames",
+        f"validation, {counts[1]} frames",
+        f"test, {counts[2]} frames",
+        "explained variance, test",
+    )
+    return Table(
+        caption="Mean squared force error per component [(kJ/mol/nm)²] ± one block standard error.",
+        header=header,
+        rows=tuple(rows),
+    )
+
+
+def tabulate_distances(evaluation: dict[str, Any]) -> Table:
+    """Return all structural distances of the simulations to the reference."""
+    comparisons = evaluation["comparisons"]
+    window = f"{evaluation['settings']['window_start']:g}–{evaluation['settings']['window_end']:g} nm"
+    rows = []
+    for key, measure, title in (
+        ("rdf", "mean_difference", f"mean |Δg|, {window}"),
+        ("adf", "mean_difference", "mean |ΔADF|"),
+        ("rdf", "peak_shift", "first peak, shift"),
+        ("rdf", "peak_height_ratio", "first peak, height ratio"),
+    ):
+        for kind, name in _name_rows(title, [entry[key] for entry in comparisons.values()]):
+            rows.append((name, *_distance_cells(comparisons, key, kind, measure)))
+    return Table(
+        caption="Distance to the reference ± one standard error, beside what chance alone would make of two perfect "
+        "runs of these lengths and the reference's own error.",
+        header=("quantity", *(NAMES[name] for name in comparisons), "by chance", "reference's own error"),
+        rows=tuple(rows),
+    )
+
+
+def _name_rows(title: str, entries: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return every kind with the title of its row, which names the kind only where there are several."""
+    kinds = dict.fromkeys(kind for entry in entries for kind in entry)
+    return [(kind, f"{title}, {typeset_kind(kind)}" if len(kinds) > 1 else title) for kind in kinds]
+
+
+def _distance_cells(comparisons: dict[str, Any], key: str, kind: str, measure: str) -> list[str]:
+    entries = [entry[key].get(kind, {}) for entry in comparisons.values()]
+    cells = [format_measurement(entry.get(measure)) for entry in entries]
+    if measure != "mean_difference":
+        return [*cells, MISSING, MISSING]
+    first = next(entry for entry in entries if entry)
+    return [*cells, format_measurement(first["expected_by_chance"]), format_measurement(first["reference_error"])]
+
+
+def tabulate_state(evaluation: dict[str, Any]) -> Table:
+    """Return temperature, pressure, diffusion and closest pairs of every run."""
+    systems = evaluation["systems"]
+    rows = [
+        ("frames", *(format_number(float(s["n_used"])) for s in systems.values())),
+        ("time", *(f"{format_number(s['length']['value'])} ps" for s in systems.values())),
+        ("runs or replicas", *(str(s["n_segments"]) for s in systems.values())),
+        ("kinetic temperature", *(format_measurement(s["kinetic_temperature"]) for s in systems.values())),
+        ("pressure", *(format_measurement(s["pressure"]) for s in systems.values())),
+    ]
+    for kind, title in _name_rows("closest pair ever", [s["closest_pair"] for s in systems.values()]):
+        rows.append((title, *(format_measurement(s["closest_pair"].get(kind)) for s in systems.values())))
+    for kind, title in _name_rows("diffusion coefficient", [s["diffusion"] for s in systems.values()]):
+        rows.append((title, *(format_measurement(s["diffusion"].get(kind)) for s in systems.values())))
+    speed_ups = [entry["speed_up"] for entry in evaluation["comparisons"].values()]
+    for kind, title in _name_rows("dynamical speed-up", speed_ups):
+        rows.append((title, "1", *(format_measurement(entry.get(kind)) for entry in speed_ups)))
+    return Table(
+        caption="Every run ± one block standard error. The speed-up is the ratio of the diffusion coefficients.",
+        header=("quantity", *(NAMES[name] for name in systems)),
+        rows=tuple(rows),
+    )
+
+
+def tabulate_speed(contents: RunContents) -> Table:
+    """Return how fast each part of the run was on this machine."""
+    atomistic = contents.sampling.get("ns_per_day")
+    mapped = contents.stage_summary("mapped.h5").get("frames_per_second")
+    network = (contents.training or {}).get("network") or {}
+    rows: list[tuple[str, ...]] = [
+        ("atomistic sampling", MISSING, _with_unit(atomistic, "ns/day"), "1", _describe_engine(contents.sampling)),
+        ("mapping", _with_unit(mapped, "frames/s"), MISSING, MISSING, "two passes over the atomistic frames"),
+        ("training", _with_unit(network.get("sites_per_second"), "sites/s"), MISSING, MISSING, _describe_fit(network)),
+    ]
+    for name, path in contents.simulation_files.items():
+        rows += _describe_simulation(NAMES[name], contents.stage_summary(path), atomistic)
+    return Table(
+        caption="Speed of the parts of this run on this machine; one measurement each, so good to about 10 %.",
+        header=("part", "speed", "simulated time", "over atomistic", "of what"),
+        rows=tuple(rows),
+    )
+
+
+def _describe_simulation(title: str, summary: dict[str, Any], atomistic: float | None) -> list[tuple[str, ...]]:
+    """Return the speed of one replica and, where there are several, of all together."""
+    speed = summary.get("speed") or {}
+    each, together = speed.get("ns_per_day"), speed.get("ns_per_day_all_replicas")
+    beads = f"{summary.get('n_beads', MISSING)} beads"
+    steps = _with_unit(speed.get("steps_per_second"), "steps/s")
+    rows: list[tuple[str, ...]] = [
+        (f"CG, {title}", steps, _with_unit(each, "ns/day"), _ratio(each, atomistic), f"one replica of {beads}")
+    ]
+    n_replicas = summary.get("n_replicas", 1)
+    if n_replicas > 1:
+        what = f"{n_replicas} replicas side by side"
+        rows.append((f"CG, {title}", steps, _with_unit(together, "ns/day"), _ratio(together, atomistic), what))
+    return rows
+
+
+def tabulate_molecules(mapping: dict[str, Any]) -> Table:
+    """Return which atoms became which beads."""
+    rows = []
+    for molecule in mapping.get("molecules", []):
+        beads, masses = molecule["bead_names"], molecule["bead_masses"]
+        rows.append(
+            (
+                molecule["name"],
+                str(molecule["count"]),
+                " ".join(molecule["atom_names"]),
+                ", ".join(f"{name} ({format_number(mass, 5)} u)" for name, mass in zip(beads, masses, strict=True)),
+                ", ".join(f"{weight:.3f}" for weight in molecule["force_weights"][0]),
+            )
+        )
+    return Table(
+        caption="Every molecule kind, its atoms, its beads, and the weights with which the atoms' forces enter the "
+        "force on its first bead.",
+        header=("molecule", "copies", "atoms", "beads", "force weights"),
+        rows=tuple(rows),
+    )
+
+
+def tabulate_stages(record: dict[str, Any]) -> Table:
+    """Return the stages of the run with their wall times and the hashes of what they wrote."""
+    rows = []
+    for name, stage in record.get("stages", {}).items():
+        hashes = ", ".join(f"{path} {digest[:12]}" for path, digest in stage.get("outputs", {}).items())
+        wall_time = format_duration(float(stage.get("wall_time") or 0.0))
+        rows.append((name.replace("_", " "), str(stage.get("status", MISSING)), wall_time, hashes or MISSING))
+    return Table(
+        caption="Stages, wall times, and the first digits of the SHA-256 of what they wrote.",
+        header=("stage", "status", "wall time", "outputs"),
+        rows=tuple(rows),
+    )
+
+
+def _describe_engine(sampling: dict[str, Any]) -> str:
+    if not sampling:
+        return "no atomistic run of ours"
+    engine = [str(sampling[key]) for key in ("engine", "platform") if key in sampling]
+    atoms = f"{sampling['n_atoms']} atoms" if "n_atoms" in sampling else ""
+    return ", ".join(part for part in (*engine, atoms) if part)
+
+
+def _describe_fit(network: dict[str, Any]) -> str:
+    if not network:
+        return "no network was trained"
+    return f"{network.get('n_parameters', MISSING)} parameters, {network.get('epochs', MISSING)} epochs"
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return "not measured" if value is None else f"{format_number(value)} {unit}"
+
+
+def _ratio(first: float | None, second: float | None) -> str:
+    return MISSING if not first or not second else f"{format_number(first / second)} ×"

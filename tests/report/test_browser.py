@@ -1,0 +1,56 @@
+"""The report in a real browser: every figure is drawn and the console stays free of errors."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from beadsmith.report.build import build_report
+from example_run import write_run
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = (
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser is installed (looked for {', '.join(BROWSERS)})")
+    return found
+
+
+def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path):
+    page = build_report(write_run(tmp_path / "run"))
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-unsafe-swiftshader",
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=15000",
+        "--window-size=1400,9000",
+        f"--screenshot={tmp_path / 'report.png'}",
+        "--dump-dom",
+        *QUIET,
+        page.as_uri(),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=170, check=True)
+    figures = re.findall(r'data-figure="[^"]+"', page.read_text(encoding="utf-8"))
+    assert len(figures) >= 8
+    drawn = re.findall(r'class="plot js-plotly-plot"', result.stdout)
+    assert len(drawn) == len(figures)
+    console = [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+    assert not [line for line in console if re.search(r"Uncaught|Error|Refused|violates|Failed to load", line)]
+    # a blank page of this size compresses to about 30 kB
+    assert (tmp_path / "report.png").stat().st_size > 200_000
