@@ -92,6 +92,19 @@ def test_a_mixture_has_all_kinds_of_pairs_and_triplets(store):
     assert set(result["systems"]["network"]["diffusion"]) == {"methanol", "benzene"}
 
 
+def test_a_kind_seen_in_one_block_only_is_measured_but_not_compared(store):
+    positions = make_liquid(np.random.default_rng(20), n_frames=40).positions.copy()
+    # two beads of the rare type beside one of the common type, in one frame
+    positions[7, 61:] = positions[7, 0] + np.array([[0.2, 0.0, 0.0], [0.0, 0.2, 0.0], [0.9, 0.9, 0.9]], np.float32)
+    others = np.zeros(64, dtype=np.int64)
+    others[61:63] = 1
+    options = {"cell": np.eye(3) * 1.9, "types": others, "type_names": ("common", "rare")}
+    path = store("mapped", make_trajectory(positions, **options))
+    result = evaluate(path, {"network": path}, replace(SETTINGS, arm_cutoff=0.25, n_blocks=20))
+    assert "rare-common-rare" in result["systems"]["reference"]["adf"]
+    assert "rare-common-rare" not in result["comparisons"]["network"]["adf"]
+
+
 def test_replicas_are_blocks_of_their_own_and_lengths_add_up(store):
     one = make_random_walk(np.random.default_rng(7), diffusion=2e-3, n_frames=100)
     two = make_random_walk(np.random.default_rng(8), diffusion=2e-3, n_frames=100)

@@ -65,6 +65,11 @@ def test_temperature_is_judged_against_its_error(value, error, status):
     assert judge(make_evaluation(systems={"network": system}))["kinetic temperature"].status == status
 
 
+def test_a_run_at_constant_energy_has_no_temperature_to_hold():
+    system = make_system(kinetic_temperature=measurement(280.0, 0.5, "K"), integrator="verlet")
+    assert "kinetic temperature" not in judge(make_evaluation(systems={"network": system}))
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [

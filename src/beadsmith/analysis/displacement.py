@@ -19,6 +19,8 @@ from beadsmith.trajectory import Trajectory
 _N_LAGS = 40
 _SHORTEST_LAG = 4
 _MOST_BLOCKS = 200
+# fewer give an error bar that is itself uncertain by half
+_FEWEST_BLOCKS = 5
 # a step above this fraction of the cell could as well be the shorter way round it
 _LARGEST_STEP = 0.4
 
@@ -68,10 +70,13 @@ def mean_square_displacement(
 
 
 def available_lag(times: Float[np.ndarray, "frames"], segment: Int[np.ndarray, "frames"], *, wanted: float) -> float:
-    """Return the longest lag [ps], up to the wanted one, that leaves two blocks of twice its length."""
-    lengths = sorted(np.unique(segment, return_counts=True)[1].tolist(), reverse=True)
+    """Return the longest lag [ps], up to the wanted one, that leaves five blocks of twice its length."""
+    lengths = np.unique(segment, return_counts=True)[1]
     spacing = _spacing(times, segment)
-    frames = min(_to_frames(wanted, spacing), max(lengths[0] // 2, *lengths[1:2], 0) // 2)
+    # longer blocks than that cannot be five
+    frames = min(_to_frames(wanted, spacing), int(lengths.sum()) // (2 * _FEWEST_BLOCKS))
+    while frames > 0 and np.sum(lengths // (2 * frames)) < _FEWEST_BLOCKS:
+        frames -= 1
     return frames * spacing
 
 

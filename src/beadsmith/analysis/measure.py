@@ -51,6 +51,8 @@ class SystemMeasurements:
     """The sites."""
     temperature_set: float
     """Temperature of the state point [K]."""
+    integrator: str | None
+    """Integrator of a coarse-grained run, or None where the file does not name it."""
     volume: float | None
     """Mean volume of the cell [nm³]; None for an open system."""
     radial: dict[str, Distribution]
@@ -81,6 +83,7 @@ class SystemMeasurements:
             "n_molecules": self.topology.n_molecules,
             "type_names": list(self.topology.type_names),
             "temperature_set": {"value": self.temperature_set, "unit": "K"},
+            "integrator": self.integrator,
             "volume": None if self.volume is None else {"value": self.volume, "unit": "nm^3"},
             "rdf": {label: curve.to_json() for label, curve in self.radial.items()},
             "adf": {label: curve.to_json() for label, curve in self.angular.items()},
@@ -171,6 +174,7 @@ def measure_trajectory(
         n_segments=len(np.unique(segment[kept])),
         topology=topology,
         temperature_set=stored.state_point.temperature,
+        integrator=stored.metadata.get("settings", {}).get("integrator"),
         volume=float(np.average(series["volume"], weights=series["weight"])) if "volume" in series else None,
         radial=radial_distributions(structure, bins, topology) if "volume" in series else {},
         angular=angular_distributions(structure, bins, topology),
