@@ -18,6 +18,8 @@ class AbstractNetwork(nn.Module, ABC):
 
     kind: ClassVar[str]
     """Name of the class in files and settings."""
+    takes_longer_lists: ClassVar[bool] = False
+    """Whether pairs beyond the cutoff may be passed: they then add exact zeros, and cutting them away is saved."""
     cutoff: float
     """Largest distance that matters [nm]; energy and force vanish there."""
     n_channels: int
@@ -147,7 +149,7 @@ def predict_network(
     the centres of the two molecules.
     """
     vectors = pair_vectors(batch.positions.detach(), batch.cell, batch.system_index, pairs)
-    if pairs.cutoff > network.cutoff:
+    if pairs.cutoff > network.cutoff and not network.takes_longer_lists:
         pairs, kept = pairs_within(pairs, vectors, network.cutoff)
         vectors = vectors.index_select(0, kept)
     weights = batch.positions.new_ones(1, network.n_channels) if channel_weights is None else channel_weights

@@ -15,6 +15,7 @@ from beadsmith.errors import InputError, PhysicsError
 from beadsmith.force_field import ForceField
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.parts import PartStore
+from beadsmith.priors.tabulated import tabulate_pair_terms
 from beadsmith.progress import Progress, silent
 from beadsmith.simulation.brownian import Brownian
 from beadsmith.simulation.checkpoint import Standing, pack_standing, unpack_standing
@@ -170,7 +171,7 @@ def simulate(
     store = PartStore(output, identity)
     integrator = build_integrator(settings)
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.precision]
-    model = copy.deepcopy(force_field).to(_find_device(settings.device), dtype).eval().requires_grad_(False)
+    model = _prepare_model(force_field, settings, dtype)
     frames = build_start(start, force_field, temperature=temperature, n_replicas=settings.replicas, seed=seed)
     with torch.no_grad(), limit_threads(settings.threads):
         state = init_state(
@@ -330,6 +331,15 @@ def limit_threads(n_threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _prepare_model(force_field: ForceField, settings: SimulationSettings, dtype: torch.dtype) -> ForceField:
+    """Return a frozen copy on the device; in single precision on a CPU, with the prior's pair terms as tables."""
+    device = _find_device(settings.device)
+    model = copy.deepcopy(force_field).eval().requires_grad_(False)
+    if device.type == "cpu" and dtype == torch.float32:
+        model = ForceField(tabulate_pair_terms(model.prior), model.network, model.record)
+    return model.to(device, dtype)
 
 
 def _find_device(name: str) -> torch.device:
