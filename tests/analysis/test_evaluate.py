@@ -208,7 +208,14 @@ def test_a_discard_that_leaves_nothing_is_refused_with_the_setting_to_change(sto
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("distance_bin", 0.0), ("discard", -1.0), ("window_end", 0.1), ("n_angle_bins", 1), ("n_blocks", 1)],
+    [
+        ("distance_bin", 0.0),
+        ("discard", -1.0),
+        ("window_end", 0.1),
+        ("n_angle_bins", 1),
+        ("n_blocks", 1),
+        ("diffusion_start", 9.0),
+    ],
 )
 def test_settings_out_of_range_are_refused(field, value):
     with pytest.raises(InputError):

@@ -64,6 +64,11 @@ class EvaluationSettings:
             raise InputError(f"'discard' is {self.discard} ps, expected >= 0")
         if not 0.0 <= self.window_start < self.window_end:
             raise InputError(f"the window from {self.window_start} to {self.window_end} nm is empty")
+        if not self.diffusion_start < self.diffusion_end:
+            raise InputError(
+                f"'diffusion_start' is {self.diffusion_start} ps, expected less than 'diffusion_end' "
+                f"({self.diffusion_end} ps)"
+            )
         if self.n_angle_bins < 2:
             raise InputError(f"'n_angle_bins' is {self.n_angle_bins}, expected at least 2")
         if self.n_blocks < 2:

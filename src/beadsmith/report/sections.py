@@ -238,5 +238,16 @@ def _flatten(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str]
         if isinstance(value, dict) and value:
             rows += _flatten(value, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", "none" if value is None else str(value)))
+            rows.append((f"{prefix}{key}", _describe_value(value)))
     return rows
+
+
+def _describe_value(value: Any) -> str:
+    """Return a setting as text: lists with semicolons, their entries as ``name methanol, count 256``."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, list):
+        return "; ".join(_describe_value(entry) for entry in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {entry}" for key, entry in value.items())
+    return str(value)

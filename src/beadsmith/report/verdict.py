@@ -83,7 +83,7 @@ def _describe_training(training: dict[str, Any] | None) -> str:
         text = f"The network explains {format_percent(explained[NETWORK]['test'])} of the held-out force variance"
         if PAIR_SPLINE in explained:
             text += f", the best pair potential {format_percent(explained[PAIR_SPLINE]['test'])}"
-        return text + "; nearly all of the rest is thermal noise of the removed atoms."
+        return text + "; most of the rest is thermal noise of the removed atoms."
     if PAIR_SPLINE in explained:
         return f"The pair spline explains {format_percent(explained[PAIR_SPLINE]['test'])} of the held-out variance."
     return ""

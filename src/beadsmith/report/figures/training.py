@@ -48,7 +48,7 @@ def draw_training(log: dict[str, list[float]], training: dict[str, Any]) -> Figu
             mode="lines",
             line={"color": COLOURS["pair_spline"], "dash": DASHES["pair_spline"], "width": 2},
         )
-    plot.update_xaxes(title_text="epoch (pass over the training frames)")
+    plot.update_xaxes(title_text="epoch (pass over the training frames)", dtick=max(1, round(max(log["epoch"]) / 8)))
     plot.update_yaxes(title_text="force loss [(kJ/mol/nm)²]")
     caption = (
         "Mean squared force error per component during training. Training and validation frames carry different "
