@@ -9,7 +9,15 @@ differentiated automatically; the plain-torch twin is `beadsmith.energy.Abstract
 
 import numpy as np
 
-from beadsmith.kernels.rows import compiled, evaluate, exp_of_negative, load_row, row_width, write_gradient
+from beadsmith.kernels.rows import (
+    add_product_,
+    compiled,
+    evaluate,
+    exp_of_negative,
+    load_row,
+    row_width,
+    write_gradient,
+)
 
 
 @compiled
@@ -86,34 +94,43 @@ def _apply_layers_(sums, kind, interaction, layers, vector, memory):
     mixing, mixing_transposed, scales, cusp, start, shortcut = interaction
     matrices, transposed, biases = layers
     tensors, factors, slopes, features, inner = memory
-    n_inner = slopes.shape[0]
-    tensors[:] = 0.0
+    n_inner, n_features = slopes.shape[0], features.shape[0]
     for m in range(sums.shape[0]):
-        _add_product_(tensors[m], mixing, sums[m])
-    inner[:] = tensors[0] + start[kind]
+        for a in range(n_features):
+            tensors[m, a] = 0.0
+        add_product_(tensors[m], mixing, sums[m])
+    for a in range(n_features):
+        inner[a] = tensors[0, a] + start[kind, a]
+        features[a] = shortcut[kind, a] + biases[0, a]
     _add_norms_(inner, tensors, scales, cusp, factors)
     _softplus_(inner, slopes[0])
-    features[:] = shortcut[kind] + biases[0]
-    _add_product_(features, transposed[0], inner)
+    add_product_(features, transposed[0], inner)
     for layer in range(1, n_inner):
-        inner[:] = biases[2 * layer - 1]
-        _add_product_(inner, transposed[2 * layer - 1], features)
+        for a in range(n_features):
+            inner[a] = biases[2 * layer - 1, a]
+        add_product_(inner, transposed[2 * layer - 1], features)
         _softplus_(inner, slopes[layer])
-        features += biases[2 * layer]
-        _add_product_(features, transposed[2 * layer], inner)
-    energy = np.sum(vector * features)
-    # the way back: from here on `features` and `inner` hold derivatives of the energy
-    features[:] = vector
+        for a in range(n_features):
+            features[a] += biases[2 * layer, a]
+        add_product_(features, transposed[2 * layer], inner)
+    energy = sums.dtype.type(0.0)
+    for a in range(n_features):
+        energy += vector[a] * features[a]
+        # the way back: from here on `features` and `inner` hold derivatives of the energy
+        features[a] = vector[a]
     for layer in range(n_inner - 1, -1, -1):
-        inner[:] = 0.0
-        _add_product_(inner, matrices[2 * layer], features)
-        inner *= slopes[layer]
+        for a in range(n_features):
+            inner[a] = 0.0
+        add_product_(inner, matrices[2 * layer], features)
+        for a in range(n_features):
+            inner[a] *= slopes[layer, a]
         if layer > 0:
-            _add_product_(features, matrices[2 * layer - 1], inner)
+            add_product_(features, matrices[2 * layer - 1], inner)
     _differentiate_norms_(tensors, inner, factors)
-    sums[:] = 0.0
     for m in range(sums.shape[0]):
-        _add_product_(sums[m], mixing_transposed, tensors[m])
+        for row in range(sums.shape[1]):
+            sums[m, row] = 0.0
+        add_product_(sums[m], mixing_transposed, tensors[m])
     return energy
 
 
@@ -125,10 +142,13 @@ def _spread_(adjoint, gradient, row_memory, memory):
     n_functions = values.shape[0] // lengths.shape[0]
     for t in range(lengths.shape[0]):
         n, padded = lengths[t, 0], lengths[t, 1]
-        along[:padded] = 0.0
-        across[:, :padded] = 0.0
+        for q in range(padded):
+            along[q] = 0.0
+            for m in range(9):
+                across[m, q] = 0.0
         for row in range(t * n_functions, (t + 1) * n_functions):
-            factor[:padded] = adjoint[0, row]
+            for q in range(padded):
+                factor[q] = adjoint[0, row]
             for m in range(1, adjoint.shape[0]):
                 g = adjoint[m, row]
                 for q in range(padded):
@@ -155,22 +175,6 @@ def _softplus_(values, slopes):
         for n in range(33, 0, -2):
             series = series * square + real(1.0 / n)
         values[a] = (x if x >= zero else zero) + two * t * series
-
-
-@compiled
-def _add_product_(total, matrix, vector):
-    """Add the product of a row vector with a matrix."""
-    whole = matrix.shape[0] // 4 * 4
-    # four rows at a time: the total is loaded and stored once for four products
-    for b in range(0, whole, 4):
-        f0, f1, f2, f3 = vector[b], vector[b + 1], vector[b + 2], vector[b + 3]
-        for a in range(matrix.shape[1]):
-            pair = f0 * matrix[b, a] + f1 * matrix[b + 1, a]
-            total[a] += pair + (f2 * matrix[b + 2, a] + f3 * matrix[b + 3, a])
-    for b in range(whole, matrix.shape[0]):
-        factor = vector[b]
-        for a in range(matrix.shape[1]):
-            total[a] += factor * matrix[b, a]
 
 
 @compiled

@@ -209,3 +209,19 @@ def load_direction(n, padded, chosen, radial, angular, direction, along, tangent
         tangent[0, q], tangent[1, q], tangent[2, q], tangent[3, q] = zero, dx, dy, dz
         tangent[4, q], tangent[5, q], tangent[6, q] = two * x * dx, x * dy + y * dx, x * dz + z * dx
         tangent[7, q], tangent[8, q] = two * y * dy, y * dz + z * dy
+
+
+@compiled
+def add_product_(total, matrix, vector):
+    """Add the product of a row vector with a matrix."""
+    whole = matrix.shape[0] // 4 * 4
+    # four rows at a time: the total is loaded and stored once for four products
+    for b in range(0, whole, 4):
+        f0, f1, f2, f3 = vector[b], vector[b + 1], vector[b + 2], vector[b + 3]
+        for a in range(matrix.shape[1]):
+            pair = f0 * matrix[b, a] + f1 * matrix[b + 1, a]
+            total[a] += pair + (f2 * matrix[b + 2, a] + f3 * matrix[b + 3, a])
+    for b in range(whole, matrix.shape[0]):
+        factor = vector[b]
+        for a in range(matrix.shape[1]):
+            total[a] += factor * matrix[b, a]
