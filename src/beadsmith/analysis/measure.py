@@ -143,12 +143,7 @@ def measure_trajectory(
     InputError : too few frames are left, or a frame is damaged.
     """
     kept, segment = frames_after(stored, discard)
-    if kept.sum() < 2:
-        raise InputError(
-            f"{int(kept.sum())} of {stored.n_frames} frames are left after dropping {discard:g} ps of every segment",
-            where=f"file '{stored.path}'",
-            fix="Simulate longer or lower 'evaluation.discard'.",
-        )
+    _refuse_too_few(stored, int(kept.sum()), discard)
     frames = np.flatnonzero(kept)
     block_frames = [frames[part] for part in block_edges(len(frames), min(n_blocks, len(frames)), segment[kept])]
     degrees = _degrees_of_freedom(stored, frames)
@@ -185,6 +180,15 @@ def measure_trajectory(
         no_diffusion=no_diffusion,
         series=_thin(series),
     )
+
+
+def _refuse_too_few(stored: StoredTrajectory, n_kept: int, discard: float) -> None:
+    if n_kept < 2:
+        raise InputError(
+            f"{n_kept} of {stored.n_frames} frames are left after dropping {discard:g} ps of every segment",
+            where=f"file '{stored.path}'",
+            fix="Simulate longer or lower 'evaluation.discard'.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
