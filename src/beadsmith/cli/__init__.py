@@ -25,6 +25,7 @@ app.command("train", rich_help_panel=_STAGES)(run.train)
 app.command("simulate", rich_help_panel=_STAGES)(simulate.simulate)
 app.command("evaluate", rich_help_panel=_STAGES)(run.evaluate)
 app.command("report", rich_help_panel=_STAGES)(run.report)
+app.command("export", rich_help_panel=_USE)(files.export)
 app.command("schema", rich_help_panel=_USE)(files.schema)
 app.command("doctor", rich_help_panel=_USE)(tools.doctor)
 

@@ -1,6 +1,5 @@
 """What a run shows while it works: bars with a remaining time on a terminal, a line now and then anywhere else."""
 
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,11 +47,11 @@ class RunConsole:
         self.console.print(f"resume      {resume_command}", markup=False)
         self.console.print()
 
-    def output_announced(self, output: Path, seed: int, command: list[str]) -> None:
+    def output_announced(self, output: Path, seed: int, command: str) -> None:
         """Show file, seed and resume command of a simulation outside a run folder."""
         self.console.print(f"output  [bold]{output}[/bold]")
         self.console.print(f"seed    {seed}")
-        self.console.print(f"resume  {shlex.join(command)}", markup=False)
+        self.console.print(f"resume  {command}", markup=False)
         self.console.print()
 
     def stage_started(self, stage: str) -> beadsmith_progress.Progress:

@@ -19,7 +19,7 @@ Overrides = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Run folder [default: runs/NAME].", show_default=False)
+    Path | None, typer.Option(metavar="FOLDER", help="Run folder (default: runs/NAME).", show_default=False)
 ]
 RestartFrom = Annotated[
     str | None,

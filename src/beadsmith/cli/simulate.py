@@ -1,6 +1,8 @@
 """The command `simulate`: the simulations of a run folder, or any force field from any start."""
 
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,7 @@ import typer
 from beadsmith.cli.failures import guarded
 from beadsmith.cli.options import Overrides, RestartFrom
 from beadsmith.cli.run import run_verbs
-from beadsmith.errors import InputError
+from beadsmith.errors import InputError, InterruptedRunError
 
 if TYPE_CHECKING:
     from beadsmith.simulation.start import CountStart, FileStart
@@ -28,7 +30,7 @@ def simulate(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Run folder, or the file to write [default: simulation.h5].", show_default=False
+            metavar="PATH", help="Run folder, or the file to write (default: simulation.h5).", show_default=False
         ),
     ] = None,
     restart_from: RestartFrom = None,
@@ -88,9 +90,8 @@ def _simulate_force_field(
     temperature: str | None,
     seed: int,
 ) -> None:
-    import sys
-
     from beadsmith.cli.console import RunConsole
+    from beadsmith.cli.tables import show_simulation
     from beadsmith.config.quantities import parse_quantity
     from beadsmith.pipeline.standalone import read_simulation_settings, simulate_force_field
 
@@ -101,17 +102,18 @@ def _simulate_force_field(
         else parse_quantity(temperature, "K", name="temperature", where="option '--temperature'")
     )
     listener = RunConsole()
-    listener.output_announced(output, seed, ["beadsmith", *sys.argv[1:]])
+    command = shlex.join(["beadsmith", *sys.argv[1:]])
+    listener.output_announced(output, seed, command)
     try:
         progress = listener.stage_started("simulate")
         summary = simulate_force_field(
             folder, start, settings, output, temperature=kelvin, seed=seed, progress=progress
         )
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError("interrupted; what was saved is kept", fix=f"Go on with: {command}") from error
     finally:
         listener.stop()
-    found = summary["kinetic_temperature"]
-    listener.console.print(f"wrote {output}: {summary['n_frames']} frames of {summary['n_beads']} beads", markup=False)
-    listener.console.print(f"kinetic temperature {found['value']:.2f} K", markup=False)
+    show_simulation(listener.console, output, summary)
 
 
 def _read_start(

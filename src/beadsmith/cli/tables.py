@@ -1,6 +1,7 @@
 """The tables at the end of a run: times, losses and checks."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +29,20 @@ def show_result(console: Console, result: RunResult, verb: str) -> None:
     report = result.folder / REPORT
     if verb in ("run", "report") and report.exists():
         console.print(f"report: {report}", markup=False)
+
+
+def show_simulation(console: Console, output: Path, summary: dict[str, Any]) -> None:
+    """Show what a simulation outside a run folder gave."""
+    found = summary["kinetic_temperature"]
+    console.print(f"wrote {output}: {summary['n_frames']} frames of {summary['n_beads']} beads", markup=False)
+    console.print(
+        f"kinetic temperature {found['mean']:.2f} ± {found['standard_error'] or math.nan:.2g} K", markup=False
+    )
+    console.print(f"closest pair {summary['closest_distance']:.3f} nm", markup=False)
+    for replica in summary["stopped"]:
+        console.print(
+            f"warning: replica {replica['replica']} stopped early and its last good frame is kept", markup=False
+        )
 
 
 def show_times(console: Console, result: RunResult) -> None:

@@ -57,7 +57,7 @@ def write_yaml(settings: Any, header: str = "") -> str:
 
 def write_commented_yaml(settings: Any, header: str = "") -> str:
     """Return YAML in which every key is explained and every key that has its default value is commented out."""
-    lines = [f"# {line}".rstrip() for line in header.splitlines()]
+    lines = [f"# {line}".rstrip() for line in header.splitlines()] + ([""] if header else [])
     lines += _commented_section(settings, settings_fields(type(settings)), indent="", is_active=True)
     return "\n".join(lines) + "\n"
 
