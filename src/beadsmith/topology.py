@@ -56,7 +56,9 @@ class Topology:
         n_sites = len(self.names)
         for field in ("types", "masses", "molecule_index", "residue_index"):
             if len(getattr(self, field)) != n_sites:
-                raise InputError(f"topology field '{field}' has {len(getattr(self, field))} entries for {n_sites} sites")
+                raise InputError(
+                    f"topology field '{field}' has {len(getattr(self, field))} entries for {n_sites} sites"
+                )
         if self.elements is not None and len(self.elements) != n_sites:
             raise InputError(f"topology field 'elements' has {len(self.elements)} entries for {n_sites} sites")
         for field, width in _TERMS.items():
@@ -132,9 +134,9 @@ def group_equal_molecules(topology: Topology) -> tuple[MoleculeKind, ...]:
     result = []
     for members in kinds.values():
         first = slice(int(starts[members[0]]), int(ends[members[0]]))
-        residues = dict.fromkeys(topology.residue_index[first].tolist())
+        members_residues = dict.fromkeys(topology.residue_index[first].tolist())
         sites = np.array([np.arange(starts[m], ends[m]) for m in members], dtype=np.int64)
-        result.append(MoleculeKind(name="-".join(topology.residue_names[r] for r in residues), sites=sites))
+        result.append(MoleculeKind(name="-".join(topology.residue_names[r] for r in members_residues), sites=sites))
     return tuple(result)
 
 

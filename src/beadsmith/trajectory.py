@@ -143,8 +143,9 @@ def join_trajectories(parts: list[Trajectory]) -> Trajectory:
     for part in parts[1:]:
         if part.n_sites != first.n_sites or part.state_point != first.state_point:
             raise InputError("only trajectories of one topology and one state point can be joined")
-    joined = {}
+    joined: dict[str, np.ndarray] = {}
     for field in frame_fields():
         arrays = [getattr(part, field) for part in parts]
-        joined[field] = None if any(a is None for a in arrays) else np.concatenate(arrays)
+        if all(array is not None for array in arrays):
+            joined[field] = np.concatenate(arrays)
     return Trajectory(topology=first.topology, state_point=first.state_point, **joined)

@@ -50,7 +50,7 @@ def build_ase_calculator(
     has_stress = frame.topology.n_molecules == frame.n_sites
     properties = ["energy", "free_energy", "forces"] + (["stress"] if has_stress else [])
 
-    class BeadsmithCalculator(calculators.Calculator):
+    class BeadsmithCalculator(calculators.Calculator):  # type: ignore[name-defined]  # made from an optional import
         implemented_properties = properties
 
         def calculate(
