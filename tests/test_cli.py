@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_run import SMALL_YAML, finished_run, small_run  # noqa: F401
 from typer.testing import CliRunner
 
 import beadsmith
@@ -18,6 +17,7 @@ from beadsmith.cli import app
 from beadsmith.config.load import load_config
 from beadsmith.config.templates import TEMPLATES
 from beadsmith.io.h5md import read_trajectory
+from small_run import SMALL_YAML, finished_run, small_run  # noqa: F401
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 COMMANDS = [command.name for command in app.registered_commands]
@@ -34,11 +34,11 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
 
 
 def test_all_promised_commands_are_there():
-    assert COMMANDS == [
+    assert [
         *("init", "check", "run"),
         *("sample", "map", "train", "simulate", "evaluate", "report"),
         *("export", "schema", "doctor"),
-    ]
+    ] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from small_run import SMALL_YAML, finished_run, small_run  # noqa: F401
 
 import beadsmith
 from beadsmith.errors import InputError, InterruptedRunError
@@ -20,6 +19,7 @@ from beadsmith.pipeline.listener import SilentListener
 from beadsmith.pipeline.lock import locked
 from beadsmith.pipeline.record import hash_path
 from beadsmith.trajectory import frame_fields
+from small_run import SMALL_YAML, finished_run, small_run  # noqa: F401
 
 TRAJECTORIES = ("reference.h5", "mapped.h5", "simulation.h5", "pair_spline.h5")
 STAGES = ["sample", "map", "train", "simulate", "simulate_pair_spline", "evaluate", "report"]
@@ -45,7 +45,9 @@ def repeat(folder: Path, *overrides: str, **options) -> Events:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {path.name: hash_path(path) for path in sorted(folder.iterdir()) if path.name not in ("record.json", ".lock")}
+    return {
+        path.name: hash_path(path) for path in sorted(folder.iterdir()) if path.name not in ("record.json", ".lock")
+    }
 
 
 def assert_equal_results(folder: Path, expected: Path, files=TRAJECTORIES) -> None:
@@ -181,9 +183,7 @@ def test_an_interrupt_leaves_a_run_that_the_same_call_finishes(small_run, finish
             return interrupt
 
     with pytest.raises(InterruptedRunError, match="stage 'simulate'.*Go on with: beadsmith run"):
-        beadsmith.run(
-            small_run / "small.yaml", output=small_run / "run", restart_from="simulate", listener=Impatient()
-        )
+        beadsmith.run(small_run / "small.yaml", output=small_run / "run", restart_from="simulate", listener=Impatient())
     record = json.loads((small_run / "run" / "record.json").read_text())
     assert record["stages"]["simulate"]["status"] == "interrupted"
     assert list((small_run / "run").glob("simulation.h5.parts/*"))
@@ -226,8 +226,8 @@ def test_a_run_killed_in_every_stage_ends_bit_equal(finished_run, tmp_path):
         assert saved, f"nothing was saved when '{stage}' was killed"
     events = repeat(tmp_path, verbs=("sample", "map", "train", "simulate"))
     assert events.computed == ["simulate_pair_spline"]
-    assert_equal_weights(folder, finished_run / "run")
     assert_equal_results(folder, finished_run / "run")
+    assert_equal_weights(folder, finished_run / "run")
     assert not list(folder.glob("*.parts"))
 
 
@@ -264,7 +264,9 @@ def test_training_continues_from_a_force_field(small_run, finished_run):
 
 
 def test_a_mixture_goes_from_molecules_to_a_simulation(tmp_path):
-    text = SMALL_YAML.replace("name: methanol, count: 40}", "name: methanol, count: 20}\n    - {name: benzene, count: 12}")
+    text = SMALL_YAML.replace(
+        "name: methanol, count: 40}", "name: methanol, count: 20}\n    - {name: benzene, count: 12}"
+    )
     (tmp_path / "small.yaml").write_text(text.replace("0.75 g/cm^3", "0.8 g/cm^3"))
     events = repeat(tmp_path, "sampling.duration=4 ps", "training.epochs=1", verbs=("sample",))
     events = repeat(tmp_path, "sampling.duration=4 ps", "training.epochs=1")

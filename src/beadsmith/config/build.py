@@ -108,10 +108,10 @@ def _build_value(kind: Any, node: Node, path: str, default: Any) -> Any:
 
 
 def _build_quantity(node: Node, path: str, unit: str, default: Any) -> float:
+    likely = default if isinstance(default, float | int) else None
     if isinstance(node.value, str):
-        return parse_quantity(node.value, unit, name=path, where=node.where)
+        return parse_quantity(node.value, unit, name=path, where=node.where, default=likely)
     if isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        likely = default if isinstance(default, float | int) else None
         raise bare_number_error(float(node.value), unit, name=path, where=node.where, default=likely)
     raise InputError(f"'{path}' is {_show(node.value)}, expected a number with a unit", where=node.where)
 

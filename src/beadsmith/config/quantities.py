@@ -71,7 +71,7 @@ def _registry() -> pint.UnitRegistry:
     return registry
 
 
-def parse_quantity(text: str, symbol: str, *, name: str, where: str) -> float:
+def parse_quantity(text: str, symbol: str, *, name: str, where: str, default: float | None = None) -> float:
     """Return the number in internal units that a text such as ``9 angstrom`` stands for.
 
     Parameters
@@ -80,18 +80,20 @@ def parse_quantity(text: str, symbol: str, *, name: str, where: str) -> float:
     symbol : Internal unit in pint notation, for example ``"nm"``.
     name : Dotted name of the setting, for messages.
     where : File and line, or option, for messages.
+    default : Default of the setting, which messages show as an example.
 
     Raises
     ------
     InputError : the text is not a number with a unit, or the unit is unknown or of another dimension.
     """
-    example = f"Write for example '{name.rpartition('.')[2]}: {_example(symbol)}'."
+    shown = _example(symbol) if not default else format_quantity(default, symbol)
+    example = f"Write for example '{name.rpartition('.')[2]}: {shown}'."
     match = _QUANTITY.match(text)
     if match is None:
         raise InputError(f"'{name}' is '{text[:60]}', expected a number with a unit", where=where, fix=example)
     number, unit_text = float(match[1]), (match[2] or "").strip()
     if not unit_text:
-        raise bare_number_error(number, symbol, name=name, where=where, default=None)
+        raise bare_number_error(number, symbol, name=name, where=where, default=default)
     unit = _parse_unit(unit_text, name=name, where=where, example=example)
     value = _convert(number, unit, symbol)
     if value is None:

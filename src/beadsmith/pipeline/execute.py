@@ -295,6 +295,10 @@ class _Session:
         else:
             entry = replace(entry, status="done", outputs=outputs, summary=summary)
         finally:
+            for name in stage.scratch:
+                # a stage that failed at once leaves an empty folder behind; one with saved work is kept
+                with suppress(OSError):
+                    (self.folder / name).rmdir()
             entry = replace(entry, wall_time=spent + time.monotonic() - began, finished=now())
             entry = entry if entry.status == "done" else replace(entry, status=status)
             record = self._store(stage, record, entry)

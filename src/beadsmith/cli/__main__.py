@@ -1,0 +1,5 @@
+"""Let ``python -m beadsmith.cli`` do what ``beadsmith`` does."""
+
+from beadsmith.cli import main
+
+main()
