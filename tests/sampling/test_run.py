@@ -241,7 +241,7 @@ def test_single_methane_has_the_energy_of_its_free_vibrations(tmp_path):
     # 15 coordinates, 4 constraints, 6 rigid motions: 5 harmonic bending modes, <U> = 5 kT/2 above the minimum
     system = SystemSettings(molecules=(MoleculeCount(name="methane", count=1),))
     settings = SamplingSettings(
-        equilibration=2.0, duration=200.0, save_interval=0.4, checkpoint_interval=100.0, friction=5.0
+        equilibration=2.0, duration=100.0, save_interval=0.4, checkpoint_interval=100.0, friction=5.0
     )
     path = run_to(tmp_path / "reference.h5", system=system, state=StatePoint(temperature=300.0), settings=settings)
     energy = read_trajectory(path).energy
@@ -249,7 +249,7 @@ def test_single_methane_has_the_energy_of_its_free_vibrations(tmp_path):
     error = blocks.std(ddof=1) / np.sqrt(20)
     # minimum: the six angles of 107.8 degrees cannot all be met, 109.47 degrees costs 0.705 kJ/mol
     expected = 0.7048 + 2.5 * thermal_energy(300.0)
-    assert error < 0.25
+    assert error < 0.35
     # 3.5 standard errors, plus 1 % for anharmonicity of 10-degree bends
     assert abs(energy.mean() - expected) < 3.5 * error + 0.06
 
