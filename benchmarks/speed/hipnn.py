@@ -40,7 +40,6 @@ CASES = {
     "l=2, 1 interaction, 24 features": HipnnSettings(l_max=2),
     "l=1, 2 interactions, 24 features": HipnnSettings(n_interactions=2),
     "l=2, 2 interactions, 20 features": HipnnSettings(l_max=2, n_interactions=2, n_features=20),
-    "l=1, 2 interactions, 128 features": HipnnSettings(n_interactions=2, n_features=128),
 }
 PEER_KERNELS = ("_pytorch_raw", "pytorch", "numba")
 
