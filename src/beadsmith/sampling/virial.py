@@ -104,11 +104,16 @@ def compute_virial(
             slopes.append((up - down) / (2.0 * strain))
         return slopes
 
+    shares = range(n_contexts)
+    if n_contexts == 1:
+        results = [differentiate(0)]
+    else:
+        with ThreadPoolExecutor(n_contexts) as pool:
+            results = list(pool.map(differentiate, shares))
     virial = np.zeros((3, 3))
-    with ThreadPoolExecutor(n_contexts) as pool:
-        for share, slopes in enumerate(pool.map(differentiate, range(n_contexts))):
-            for (row, column), slope in zip(_COMPONENTS[share::n_contexts], slopes, strict=True):
-                virial[row, column] = virial[column, row] = -slope
+    for share, slopes in zip(shares, results, strict=True):
+        for (row, column), slope in zip(_COMPONENTS[share::n_contexts], slopes, strict=True):
+            virial[row, column] = virial[column, row] = -slope
     return virial
 
 
