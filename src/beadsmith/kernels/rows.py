@@ -20,7 +20,17 @@ from numba import njit, types
 from numba.extending import overload
 
 # no "nnan" and no "ninf": a position that is not a number must reach the energy
-compiled = njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+_FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
+
+
+def compiled(function):
+    """Compile a function at its first call, and keep the machine code on disk where that is possible."""
+    try:
+        return njit(cache=True, nogil=True, fastmath=_FAST_MATH)(function)
+    except RuntimeError:
+        # neither the package's folder nor the user's cache folder can be written to
+        return njit(nogil=True, fastmath=_FAST_MATH)(function)
+
 
 _LANES = 16
 """Rows are padded to whole registers of this many neighbours: AVX-512 in float32."""
