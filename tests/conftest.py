@@ -6,6 +6,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jaxtyping import install_import_hook
 
+from small_run import finished_run, small_run  # noqa: F401 (fixtures for all modules)
+
 # The seams: a wrong shape or dtype fails where it enters, not three calls later. Topology and Trajectory check
 # themselves, with messages for users that the hook would hide.
 CHECKED = [

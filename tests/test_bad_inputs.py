@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from beadsmith.cli import app
 from beadsmith.pipeline.record import hash_path
-from small_run import SMALL_YAML, finished_run, small_run  # noqa: F401
+from small_run import SMALL_YAML
 
 WORDS_AT_MOST = 120
 
@@ -68,7 +68,7 @@ CONFIGURATIONS = [
      (":25", "'network.cutoff' is 0.9 nm", "more than half of the box")),
     ("prior cutoff over half the box", ("prior:\n  cutoff: 0.7", "prior:\n  cutoff: 0.9"), (":19", "'prior.cutoff'")),
     ("saving between timesteps", ("save_interval: 0.1 ps", "save_interval: 0.101 ps"), (":12", "not a multiple")),
-    ("simulation saving between steps", ("save_interval: 0.05 ps", "save_interval: 0.0512 ps"), (":34", "whole number")),
+    ("simulation saving between steps", ("save_interval: 0.05 ps", "save_interval: 51.2 fs"), (":34", "whole number")),
     ("run shorter than a frame", ("duration: 2 ps", "duration: 0.01 ps"), (":33", "shorter than one")),
     ("too few frames", ("duration: 6 ps", "duration: 1 ps"), (":11", "10 frames", "at least 20")),
     ("everything discarded", ("discard: 0.5 ps", "discard: 5 ps"), (":33", "frames are left")),
@@ -80,7 +80,8 @@ CONFIGURATIONS = [
     ("unknown network", ("n_features: 4", "kind: schnett"), (":22", "'network.kind'", "hipnn")),
     ("tensor rank", ("n_features: 4", "l_max: 3"), (":22", "'network.l_max' is '3'", "0, 1, 2")),
     ("radial functions beyond the cutoff", ("soft_max: 0.6 nm", "soft_max: 0.8 nm"), ("soft_max", "cutoff")),
-    ("section given as a value", ("state:\n  temperature: 300 K\n  density: 0.75 g/cm^3", "state: hot"), (":6", "section")),
+    ("section given as a value", ("state:\n  temperature: 300 K\n  density: 0.75 g/cm^3", "state: hot"),
+     (":6", "section")),
     ("missing section", ("system:\n  molecules:\n    - {name: methanol, count: 40}\n", ""), ("no 'system'",)),
     ("null where a value is needed", ("seed: 3", "seed: null"), (":2", "'seed' has no value")),
     ("name that leaves the runs folder", ("name: small", "name: ../../small"), (":1", "plain folder name", "--output")),

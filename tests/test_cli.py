@@ -17,7 +17,7 @@ from beadsmith.cli import app
 from beadsmith.config.load import load_config
 from beadsmith.config.templates import TEMPLATES
 from beadsmith.io.h5md import read_trajectory
-from small_run import SMALL_YAML, finished_run, small_run  # noqa: F401
+from small_run import SMALL_YAML
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 COMMANDS = [command.name for command in app.registered_commands]
@@ -54,7 +54,8 @@ def test_the_version_is_shown():
 
 
 def test_import_and_help_load_no_heavy_library():
-    code = "import beadsmith, beadsmith.cli, sys; print([m for m in ('torch', 'openmm', 'numpy', 'pint') if m in sys.modules])"
+    heavy = "[name for name in ('torch', 'openmm', 'numpy', 'pint') if name in sys.modules]"
+    code = f"import beadsmith, beadsmith.cli, sys; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
@@ -151,7 +152,7 @@ def test_options_of_train_are_settings(small_run):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_with_exit_code_4_and_the_resume_command(finished_run, tmp_path, number):
+def test_signals_end_with_exit_code_4_and_the_resume_command(tmp_path, number):
     (tmp_path / "small.yaml").write_text(SMALL_YAML.replace("duration: 6 ps", "duration: 600 ps"))
     process = start("sample", "small.yaml", "--output", "run", cwd=tmp_path)
     deadline = time.monotonic() + 120.0
@@ -161,7 +162,7 @@ def test_signals_end_with_exit_code_4_and_the_resume_command(finished_run, tmp_p
         # polling another process: there is no event to wait for
         time.sleep(0.05)
     os.kill(process.pid, number)
-    output, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 4
     assert errors.startswith("interrupted: interrupted in stage 'sample'")
     assert "beadsmith sample small.yaml --output run" in errors
