@@ -73,3 +73,4 @@ docs: $(VENV)/.develop
 
 clean:
 	rm -rf $(VENV) build docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
+	find src tests -name __pycache__ -prune -exec rm -rf {} +

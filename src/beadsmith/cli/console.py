@@ -127,7 +127,8 @@ def _print_lines(console: Console, stage: str) -> Callable[..., None]:
         if now - last < LINE_INTERVAL or total <= 0:
             return
         last = now
-        left = (now - began) * (total - done) / (done - first) if done > first else None
+        # the first steps compile kernels and build lists: an estimate from them would be far off
+        left = (now - began) * (total - done) / (done - first) if done - first >= 0.01 * total else None
         remaining = "" if left is None else f", about {format_duration(max(left, 0.0))} left"
         console.print(
             f"{stage}: {100 * min(done / total, 1.0):.0f} %{remaining}{', ' + note if note else ''}", markup=False
