@@ -228,7 +228,9 @@ def _sum_by_system(values: Tensor, system_index: Tensor, n_systems: int) -> Tens
 
 def _virial(vectors: Tensor, gradient: Tensor, system: Tensor, n_systems: int) -> Tensor:
     if n_systems == 1:
-        virial = -(vectors.double().T @ gradient.double())[None]
+        # no matrix product: BLAS sums in an order that depends on the process, and a resumed run must be bit-equal
+        forces = gradient.double()
+        virial = -torch.stack([(vectors[:, k, None].double() * forces).sum(0) for k in range(3)])[None]
     else:
         outer = vectors.double()[:, :, None] * gradient.double()[:, None, :]
         virial = -torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=vectors.device).index_add(0, system, outer)
