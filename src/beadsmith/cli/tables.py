@@ -46,12 +46,31 @@ def show_simulation(console: Console, output: Path, summary: dict[str, Any]) -> 
 
 
 def show_times(console: Console, result: RunResult) -> None:
-    """Show how long each stage took, earlier attempts included."""
-    table = Table("stage", "what", "time", title="Stages", title_justify="left")
-    for name, entry in result.record.stages.items():
-        table.add_row(name, TITLES.get(name, ""), format_duration(entry.wall_time))
-    table.add_row("all", "", format_duration(sum(entry.wall_time for entry in result.record.stages.values())))
+    """Show how long each stage took, earlier attempts included, and how fast it went."""
+    table = Table("stage", "what", "time", "speed", title="Stages", title_justify="left")
+    stages = result.record.stages
+    atomistic = stages["sample"].summary.get("ns_per_day")
+    for name, entry in stages.items():
+        speed = _describe_speed(entry.summary, atomistic)
+        table.add_row(name, TITLES.get(name, ""), format_duration(entry.wall_time), speed)
+    table.add_row("all", "", format_duration(sum(entry.wall_time for entry in stages.values())), "")
     console.print(table)
+
+
+def _describe_speed(summary: dict[str, Any], atomistic: float | None) -> str:
+    """Return a stage's own measure of its speed; coarse-grained ns/day also as a multiple of the atomistic."""
+    for key, unit in (("ns_per_day", "ns/day"), ("frames_per_second", "frames/s"), ("sites_per_second", "sites/s")):
+        if summary.get(key):
+            return f"{_round(summary[key])} {unit}"
+    speed = summary.get("speed") or {}
+    if not speed.get("ns_per_day"):
+        return ""
+    ratio = f", {speed['ns_per_day'] / atomistic:.2g} x atomistic" if atomistic else ""
+    return f"{_round(speed['steps_per_second'])} steps/s, {_round(speed['ns_per_day'])} ns/day{ratio}"
+
+
+def _round(value: float) -> str:
+    return f"{value:.3g}" if value < 1000.0 else f"{value:.0f}"
 
 
 def show_checks(console: Console, checks: list[Check]) -> None:

@@ -5,19 +5,24 @@ from typing import Any
 from beadsmith.check import Check
 from beadsmith.diagnostics.data import check_reference
 from beadsmith.diagnostics.dynamics import check_simulation
+from beadsmith.diagnostics.fit import check_fit
 
 
-def collect_checks(evaluation: dict[str, Any], summaries: dict[str, dict[str, Any]]) -> list[Check]:
+def collect_checks(
+    evaluation: dict[str, Any], training: dict[str, Any], summaries: dict[str, dict[str, Any]]
+) -> list[Check]:
     """Return the checks of data, fit and dynamics, in the order of the stages.
 
     Parameters
     ----------
     evaluation : What `beadsmith.analysis.evaluate` returned.
+    training : What `beadsmith.training.fit.train` returned.
     summaries : What the stages reported, by name of the stage.
     """
     name = "network" if "network" in evaluation["comparisons"] else "pair_spline"
     stopped = summaries.get("simulate", {}).get("stopped", [])
     return [
         *check_reference(evaluation),
+        *check_fit(training),
         *check_simulation(evaluation, name, n_stopped=len(stopped)),
     ]

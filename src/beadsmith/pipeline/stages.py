@@ -10,10 +10,11 @@ from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
 from beadsmith.io.h5md import open_trajectory
-from beadsmith.io.records import write_json
+from beadsmith.io.records import read_json, write_json
 from beadsmith.mapping.apply import map_reference
 from beadsmith.pipeline.checks import collect_checks
 from beadsmith.progress import Progress
+from beadsmith.report.build import build_report
 from beadsmith.sampling.run import sample
 from beadsmith.simulation.run import simulate
 from beadsmith.simulation.start import FileStart
@@ -118,7 +119,7 @@ def _map(task: Task) -> dict[str, Any]:
 
 def _train(task: Task) -> dict[str, Any]:
     settings = task.settings
-    train(
+    summary = train(
         settings.training,
         settings.network,
         settings.prior,
@@ -130,8 +131,8 @@ def _train(task: Task) -> dict[str, Any]:
         start=None if settings.start_from is None else Path(settings.start_from),
         progress=task.progress,
     )
-    # training.json holds it all
-    return {}
+    # the rest is in training.json
+    return {} if summary["network"] is None else {"sites_per_second": summary["network"]["sites_per_second"]}
 
 
 def _simulate(task: Task) -> dict[str, Any]:
@@ -161,14 +162,12 @@ def _evaluate(task: Task) -> dict[str, Any]:
         simulations = {"pair_spline": task.folder / SIMULATION}
     evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
     write_json(task.folder / EVALUATION, evaluation)
-    checks = collect_checks(evaluation, task.summaries)
+    checks = collect_checks(evaluation, read_json(task.folder / TRAINING[0]), task.summaries)
     write_json(task.folder / CHECKS, {"checks": [check.to_json() for check in checks]})
     return {"n_checks": len(checks)}
 
 
 def _report(task: Task) -> dict[str, Any]:
-    from beadsmith.report.build import build_report
-
     build_report(task.folder)
     return {}
 
