@@ -50,7 +50,7 @@ class SamplingSettings:
     friction: Annotated[float, Unit("1/ps")] = 1.0
     """Friction of the Langevin thermostat."""
     hydrogen_mass: Annotated[float, Unit("u")] | None = 3.0
-    """Mass of each hydrogen in the dynamics, taken from the atom it is bonded to; null for the true mass."""
+    """Mass of each hydrogen in the dynamics, taken from the atom it is bonded to; none for the true mass."""
     cutoff: Annotated[float, Unit("nm")] = 0.9
     """Range of the Lennard-Jones forces (with long-range correction) and of the direct Ewald sum."""
     ewald_tolerance: float = 5e-4
@@ -62,7 +62,7 @@ class SamplingSettings:
     platform: PlatformName = "auto"
     """OpenMM platform; auto takes a GPU if there is one, else what is fast for the size."""
     threads: int | None = None
-    """Threads of the CPU platform; null takes what the size can use. One thread makes runs repeatable bit for bit."""
+    """Threads of the CPU platform; none takes what the size can use. One thread makes runs repeatable bit for bit."""
 
     def __post_init__(self) -> None:
         """Refuse values that no stable run has, and intervals that do not fit into each other.
