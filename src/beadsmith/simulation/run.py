@@ -53,7 +53,7 @@ class SimulationSettings:
     """Time between saved frames."""
     replicas: int = 1
     """Copies that run side by side, from different frames and with different noise."""
-    skin: Annotated[float, Unit("nm")] = 0.1
+    skin: Annotated[float, Unit("nm")] = 0.2
     """Distance beyond the cutoff up to which neighbours are kept between searches; changes speed only."""
     max_displacement: Annotated[float, Unit("nm")] = 0.05
     """A replica with a bead that moves farther than this in one step is stopped."""
@@ -63,8 +63,8 @@ class SimulationSettings:
     """Precision of energies and forces; positions and velocities are always double."""
     device: str = "cpu"
     """Where to compute: cpu, cuda or cuda:0."""
-    threads: int | None = None
-    """Threads on a CPU; none leaves the choice to torch."""
+    threads: int | None = 1
+    """Threads on a CPU; none takes all cores, which pays for wide networks and many replicas on an idle machine."""
     checkpoint_interval: Annotated[float, Unit("s")] = 15.0
     """Wall time between checkpoints: what a kill can cost."""
 
