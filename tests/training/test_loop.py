@@ -13,7 +13,7 @@ from beadsmith.training.data import prepare_frames, split_by_use
 from beadsmith.training.loop import LOG_FIELDS, TrainingSettings, average_weights_, fit_network
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid, make_wall
 
-QUICK = TrainingSettings(epochs=2, batch_size=2, learning_rate=0.05, averaging=0.9, checkpoint_interval=0.0)
+QUICK = TrainingSettings(epochs=2, batch_size=2, learning_rate=0.05, averaging=0.9)
 
 
 def fit(folder, network, trajectory, settings, *, seed=0, progress=lambda done, total, note="": None, frames=None):
@@ -42,7 +42,7 @@ def test_force_matching_recovers_pair_and_many_body_truth(tmp_path):
     """The loss is a parabola, so only the optimiser's last steps (about 1e-4 here) limit the agreement."""
     trajectory = make_labelled_liquid(0, n_frames=25, truth=DensityNetwork(-8.0, 1.5))
     settings = TrainingSettings(epochs=15, learning_rate=0.5, weight_decay=0.0, averaging=0.8, plateau_patience=1)
-    network, _ = fit(tmp_path, DensityNetwork(), trajectory, settings)
+    network = fit(tmp_path, DensityNetwork(), trajectory, settings).network
     np.testing.assert_allclose(network.coefficients.numpy(), [-8.0, 1.5], rtol=1e-3)
 
 
@@ -50,8 +50,7 @@ class Interrupted(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("interval", [0.0, 1e9])
-@pytest.mark.parametrize("n_calls", [1, 8, 9, 15])
+@pytest.mark.parametrize(("interval", "n_calls"), [(0.0, 1), (0.0, 8), (0.0, 9), (0.0, 15), (1e9, 15)])
 def test_interrupted_fit_ends_bit_equal_to_an_uninterrupted_one(tmp_path, interval, n_calls):
     """9 batches an epoch: the interruptions fall into an epoch, on its end and into the next one."""
     trajectory = make_labelled_liquid(2, noise=20.0, n_frames=25)
@@ -65,19 +64,23 @@ def test_interrupted_fit_ends_bit_equal_to_an_uninterrupted_one(tmp_path, interv
     (tmp_path / "cut").mkdir()
     with pytest.raises(Interrupted):
         fit(tmp_path / "cut", DensityNetwork(), trajectory, settings, progress=interrupt, frames=frames)
-    resumed, after = fit(tmp_path / "cut", DensityNetwork(), trajectory, settings, frames=frames)
-    whole, straight = fit(tmp_path, DensityNetwork(), trajectory, settings, frames=frames)
-    assert torch.equal(resumed.coefficients, whole.coefficients)
+    after = fit(tmp_path / "cut", DensityNetwork(), trajectory, settings, frames=frames)
+    straight = fit(tmp_path, DensityNetwork(), trajectory, settings, frames=frames)
+    assert torch.equal(after.network.coefficients, straight.network.coefficients)
+    assert torch.equal(after.last.coefficients, straight.last.coefficients)
     for name in ("step", "rate", "best_loss", "best_epoch", "stop_reason"):
-        assert getattr(after, name) == getattr(straight, name), name
-    logs = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in counters.log] for counters in (after, straight)
-    ]
-    assert logs[0] == logs[1]
+        assert getattr(after.counters, name) == getattr(straight.counters, name), name
+    assert without_times(after.counters.log) == without_times(straight.counters.log)
+
+
+def without_times(log):
+    """Return log entries without the wall time."""
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in log]
 
 
 def test_interrupted_fit_repeats_no_saved_step(tmp_path):
     trajectory, calls = make_labelled_liquid(2, noise=20.0, n_frames=25), []
+    settings = dataclasses.replace(QUICK, checkpoint_interval=0.0)
 
     def interrupt(done, total, note=""):
         calls.append(done)
@@ -85,17 +88,17 @@ def test_interrupted_fit_repeats_no_saved_step(tmp_path):
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        fit(tmp_path, DensityNetwork(), trajectory, QUICK, progress=interrupt)
-    fit(tmp_path, DensityNetwork(), trajectory, QUICK, progress=lambda done, total, note="": calls.append(done))
+        fit(tmp_path, DensityNetwork(), trajectory, settings, progress=interrupt)
+    fit(tmp_path, DensityNetwork(), trajectory, settings, progress=lambda done, total, note="": calls.append(done))
     # 18 steps in all; only the step whose checkpoint was not yet written is taken twice
     assert len(calls) == 19
 
 
 def test_finished_fit_is_not_repeated(tmp_path):
     trajectory, calls = make_labelled_liquid(2), []
-    first, _ = fit(tmp_path, DensityNetwork(), trajectory, QUICK)
-    second, _ = fit(tmp_path, DensityNetwork(), trajectory, QUICK, progress=lambda *args: calls.append(args))
-    assert torch.equal(first.coefficients, second.coefficients)
+    first = fit(tmp_path, DensityNetwork(), trajectory, QUICK)
+    second = fit(tmp_path, DensityNetwork(), trajectory, QUICK, progress=lambda *args: calls.append(args))
+    assert torch.equal(first.network.coefficients, second.network.coefficients)
     assert not calls
 
 
@@ -104,7 +107,7 @@ def test_another_seed_gives_another_order(tmp_path):
     results = []
     for seed in (0, 1):
         (tmp_path / str(seed)).mkdir()
-        results.append(fit(tmp_path / str(seed), DensityNetwork(), trajectory, QUICK, seed=seed)[0].coefficients)
+        results.append(fit(tmp_path / str(seed), DensityNetwork(), trajectory, QUICK, seed=seed).network.coefficients)
     assert not torch.equal(results[0], results[1])
 
 
@@ -115,13 +118,14 @@ class BrokenOnce(DensityNetwork):
 
     def forward(self, *args):
         BrokenOnce.calls += 1
-        return super().forward(*args) * (math.nan if BrokenOnce.calls == 30 else 1.0)
+        return super().forward(*args) * (math.nan if BrokenOnce.calls == 25 else 1.0)
 
 
 def test_a_nan_costs_half_the_rate_and_no_result(tmp_path):
     BrokenOnce.calls = 0
-    trajectory = make_labelled_liquid(4, truth=DensityNetwork(-8.0, 1.5))
-    network, counters = fit(tmp_path, BrokenOnce(), trajectory, dataclasses.replace(QUICK, epochs=20))
+    trajectory = make_labelled_liquid(4, n_frames=30, truth=DensityNetwork(-8.0, 1.5))
+    result = fit(tmp_path, BrokenOnce(), trajectory, dataclasses.replace(QUICK, epochs=20))
+    network, counters = result.network, result.counters
     assert counters.restarts == 1
     assert counters.rate <= 0.5 * QUICK.learning_rate
     assert torch.isfinite(network.coefficients).all()
@@ -137,18 +141,18 @@ def test_repeated_nan_is_a_physics_error(tmp_path):
 
 
 def test_training_on_noise_stops_early_and_keeps_the_best_weights(tmp_path):
-    trajectory = make_labelled_liquid(5, noise=50.0)
+    trajectory = make_labelled_liquid(5, n_frames=30, noise=50.0)
     settings = dataclasses.replace(QUICK, epochs=50, early_stop_patience=3)
-    _, counters = fit(tmp_path, DensityNetwork(), trajectory, settings)
+    counters = fit(tmp_path, DensityNetwork(), trajectory, settings).counters
     assert counters.epoch < 50
     assert "no better validation loss" in counters.stop_reason
     assert counters.best_loss == min([entry["validation_loss"] for entry in counters.log] + [counters.best_loss])
 
 
 def test_rate_is_halved_on_a_plateau(tmp_path):
-    trajectory = make_labelled_liquid(5, noise=50.0)
+    trajectory = make_labelled_liquid(5, n_frames=30, noise=50.0)
     settings = dataclasses.replace(QUICK, epochs=50, plateau_patience=1, early_stop_patience=5)
-    _, counters = fit(tmp_path, DensityNetwork(), trajectory, settings)
+    counters = fit(tmp_path, DensityNetwork(), trajectory, settings).counters
     rates = [entry["learning_rate"] for entry in counters.log]
     assert rates[0] == settings.learning_rate
     assert min(rates) <= 0.25 * rates[0]
@@ -157,7 +161,7 @@ def test_rate_is_halved_on_a_plateau(tmp_path):
 def test_max_time_ends_a_fit_with_its_best_weights(tmp_path):
     trajectory = make_labelled_liquid(6, truth=DensityNetwork(-8.0, 1.5))
     settings = dataclasses.replace(QUICK, epochs=10_000, max_time=0.3)
-    _, counters = fit(tmp_path, DensityNetwork(), trajectory, settings)
+    counters = fit(tmp_path, DensityNetwork(), trajectory, settings).counters
     assert "max_time" in counters.stop_reason
 
 

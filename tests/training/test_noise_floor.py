@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from beadsmith.errors import InputError
-from beadsmith.training.noise_floor import fit_inverse_size, summarise_noise_floor, take_leading
+from beadsmith.training.noise_floor import find_leading, fit_inverse_size, summarise_noise_floor
 
 SIZES = np.array([100.0, 200.0, 400.0])
 
@@ -32,10 +32,12 @@ def test_errors_cover_the_truth_as_often_as_four_degrees_of_freedom_promise():
 
 def test_bounds_bracket_the_floor():
     held_out, train = make_curves(np.random.default_rng(2), 0.0)
-    summary = summarise_noise_floor([100, 200, 400], train, held_out, 400.0, epochs=[3, 3, 4])
+    summary = summarise_noise_floor(
+        [100, 200, 400], train, held_out, reference_loss=400.0, zero_force_loss=500.0, epochs=[3, 3, 4]
+    )
     for point in summary["points"]:
-        assert point["train"]["value"] < 0.75 < point["held_out"]["value"]
-    assert summary["upper_bound"]["value"] == pytest.approx(0.75)
+        assert point["train"]["value"] < 0.75 * 400.0 / 500.0 < point["held_out"]["value"]
+    assert summary["upper_bound"]["value"] == pytest.approx(0.6)
     assert summary["lower_bound"]["loss"] == pytest.approx(300.0)
     assert "this network" in summary["meaning"]
 
@@ -46,5 +48,4 @@ def test_one_size_cannot_be_extrapolated():
 
 
 def test_parts_are_the_contiguous_start_of_each_segment():
-    rows = np.array([[0, f] for f in range(8)] + [[1, f] for f in range(4)])
-    assert take_leading(rows, rows[:, 0], 0.5).tolist() == [[0, 0], [0, 1], [0, 2], [0, 3], [1, 0], [1, 1]]
+    assert find_leading(np.repeat([0, 1], [8, 4]), 0.5).tolist() == [0, 1, 2, 3, 8, 9]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from beadsmith import __version__
-from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, EnergyModel
+from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, load_force_field, save_force_field
 from beadsmith.io.h5md import open_trajectory
@@ -23,10 +23,10 @@ from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import check_labels, prepare_frames, segment_labels, select_rows, split_by_use
 from beadsmith.training.describe import describe_data
-from beadsmith.training.loop import Counters, TrainingSettings, fit_network
+from beadsmith.training.loop import Counters, FitResult, TrainingSettings, fit_network
 from beadsmith.training.loss import force_field_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
-from beadsmith.training.table import compare_with_baseline, measure_gap, tabulate_losses
+from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
 from beadsmith.trajectory import Trajectory
 
 __all__ = ["TrainingSettings", "train"]
@@ -50,6 +50,20 @@ class _Work:
     identity: str
     folder: Path
     """Where log and checkpoints go."""
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """Segment label of each frame of each use."""
+        return {use: segment_labels(self.trajectories, rows) for use, rows in self.rows.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PriorOnly:
+    """A force field reduced to its prior, possibly to nothing."""
+
+    prior: list[AbstractEnergyTerm]
+    cutoff: float
+    network: None = None
 
 
 def train(
@@ -96,27 +110,34 @@ def train(
         type_names = work.trajectories[0].topology.type_names
         network = _start_network(network_settings, type_names, seed, previous)
         prior_fit = fit_prior(select_rows(work.trajectories, work.rows["train"]), prior_settings)
-        prior = prior_fit.terms if previous is None else list(previous.prior)
-        details: dict[str, Any] = {"network": None, "noise_floor": None}
-        if network is not None:
-            # a continued network has seen more than this data set: no curve of its size tells its noise floor
-            fractions = settings.noise_floor_fractions if previous is None else ()
-            network, details = _fit_all(work, network, prior, fractions=fractions, progress=progress)
         record = describe_data(
             work.trajectories,
             search_cutoff=prior_settings.cutoff,
             mapping_summary=work.mapping_summary,
             metadata={"beadsmith": __version__, "seed": seed, "identity": identity, "training": asdict(settings)},
         )
-        baseline = ForceField(prior_fit.baseline, None, record)
-        force_field = baseline if network is None else ForceField(prior, network, record)
+        baseline = force_field = ForceField(prior_fit.baseline, None, record)
+        losses = {"zero_force": _measure_losses(work, None), "pair_spline": _measure_losses(work, baseline)}
+        details: dict[str, Any] = dict.fromkeys(("network", "noise_floor", "improvement", "gap"))
+        if network is not None:
+            prior = prior_fit.terms if previous is None else list(previous.prior)
+            network, details = _fit_all(work, network, prior, losses, progress)
+            force_field = ForceField(prior, network, record)
+            losses |= {
+                "prior": _measure_losses(work, _PriorOnly(prior=prior, cutoff=force_field.cutoff)),
+                "network": _measure_losses(work, force_field),
+            }
+            details |= {
+                "improvement": compare_with_baseline(losses, work.labels),
+                "gap": measure_gap(losses, work.labels),
+            }
         summary = {
             "n_frames": {use: len(rows) for use, rows in work.rows.items()},
             "n_sites": [trajectory.n_sites for trajectory in work.trajectories],
             "seed": seed,
             "settings": asdict(settings),
             "prior": prior_fit.summary,
-            **_compare(work, force_field, baseline),
+            **tabulate_losses(losses, work.labels),
             **details,
         }
     save_force_field(baseline, baseline_output)
@@ -186,15 +207,10 @@ def _start_network(
 
 
 def _fit_all(
-    work: _Work,
-    network: AbstractNetwork,
-    prior: list[AbstractEnergyTerm],
-    *,
-    fractions: tuple[float, ...],
-    progress: Progress,
+    work: _Work, network: AbstractNetwork, prior: list[AbstractEnergyTerm], losses: FrameLosses, progress: Progress
 ) -> tuple[AbstractNetwork, dict[str, Any]]:
     """Fit the network to all training frames and, for the noise floor, to parts of them."""
-    settings = work.settings
+    settings, fractions = work.settings, work.settings.noise_floor_fractions
     total = settings.epochs * (1.0 + (settings.noise_floor_cost if fractions else 0.0))
     frames = prepare_frames(
         work.trajectories,
@@ -206,10 +222,12 @@ def _fit_all(
         progress=lambda done, n_frames, note="": progress(0.0, total, f"{note} {done:g}/{n_frames:g}"),
     )
 
-    def fit(name: str, rows: np.ndarray, chosen: TrainingSettings, done: float) -> tuple[AbstractNetwork, Counters]:
+    def fit(
+        name: str, first: AbstractNetwork, rows: np.ndarray, chosen: TrainingSettings, done: float = 0.0
+    ) -> FitResult:
         weight = len(rows) / len(work.rows["train"])
         return fit_network(
-            network,
+            first,
             frames,
             train_rows=rows,
             validation_rows=work.rows["validation"],
@@ -219,20 +237,25 @@ def _fit_all(
             progress=lambda epochs, _, note="": progress(done + weight * epochs, total, f"{name} fit, {note}"),
         )
 
-    trained, counters = fit("main", work.rows["train"], settings, 0.0)
-    details: dict[str, Any] = {"network": _summarise_fit(work, trained, counters), "noise_floor": None}
+    def fit_part(number: int, rows: np.ndarray) -> FitResult:
+        share = settings.noise_floor_cost / len(fractions)
+        short = _shorten(settings, main.counters, len(rows) / len(work.rows["train"]), share)
+        done = settings.epochs + number * share * main.counters.epoch
+        return fit(f"noise-floor-{number + 1}", main.network, rows, short, done)
+
+    main = fit("main", network, work.rows["train"], settings)
+    details: dict[str, Any] = {"network": _summarise_fit(work, main), "noise_floor": None}
     if fractions:
-        short = _shorten(settings, counters, fractions)
-        shares = np.cumsum([0.0, *sorted(fractions)]) * short.epochs + settings.epochs
         details["noise_floor"] = measure_noise_floor(
-            lambda number, rows: fit(f"noise-floor-{number + 1}", rows, short, float(shares[number])),
+            fit_part,
             frames,
-            train_rows=work.rows["train"],
-            test_rows=work.rows["test"],
+            rows=work.rows,
+            reference=losses["pair_spline"],
+            zero_force_loss=float(losses["zero_force"]["test"].mean()),
             fractions=fractions,
-            full_fit=(trained, counters),
+            main=main,
         )
-    return trained.cpu(), details
+    return main.network.cpu(), details
 
 
 def _fit_files(work: _Work, name: str) -> FitFiles:
@@ -243,14 +266,21 @@ def _fit_files(work: _Work, name: str) -> FitFiles:
     )
 
 
-def _shorten(settings: TrainingSettings, main: Counters, fractions: tuple[float, ...]) -> TrainingSettings:
-    """Return the recipe of the noise-floor fits: the main one, with epochs that keep to the allowed cost."""
-    share = settings.noise_floor_cost / sum(fractions)
-    max_time = None if settings.max_time is None else share * min(fractions) * settings.max_time
-    return replace(settings, epochs=max(1, min(main.epoch, int(share * main.epoch))), max_time=max_time)
+def _shorten(settings: TrainingSettings, main: Counters, fraction: float, share: float) -> TrainingSettings:
+    """Return the recipe of a fit to part of the frames: the main one at part of its cost, and never stopped early."""
+    epochs = max(1, round(share * main.epoch / fraction))
+    return replace(
+        settings,
+        epochs=epochs,
+        early_stop_patience=epochs,
+        # validation gets worse from the start, so the rate falls four times on the way
+        plateau_patience=max(1, epochs // 4),
+        max_time=None if settings.max_time is None else share * settings.max_time,
+    )
 
 
-def _summarise_fit(work: _Work, network: AbstractNetwork, counters: Counters) -> dict[str, Any]:
+def _summarise_fit(work: _Work, fit: FitResult) -> dict[str, Any]:
+    network, counters = fit.network, fit.counters
     sites = sum(work.trajectories[number].n_sites for number in work.rows["train"][:, 0].tolist())
     earlier = [entry["validation_loss"] for entry in counters.log if entry["epoch"] <= 0.75 * counters.epoch]
     variance = float(zero_force_losses(work.trajectories, work.rows["validation"]).mean())
@@ -271,31 +301,15 @@ def _summarise_fit(work: _Work, network: AbstractNetwork, counters: Counters) ->
     }
 
 
-def _compare(work: _Work, force_field: ForceField, baseline: ForceField) -> dict[str, Any]:
-    """Return the table of losses of all models on the same frames."""
-    labels = {use: segment_labels(work.trajectories, rows) for use, rows in work.rows.items()}
-    losses = {"zero_force": {use: zero_force_losses(work.trajectories, rows) for use, rows in work.rows.items()}}
-    models: dict[str, EnergyModel] = {"pair_spline": baseline}
-    if force_field.network is not None:
-        models = {"prior": _PriorOnly(prior=list(force_field.prior)), "pair_spline": baseline, "network": force_field}
-    cutoff, dtype = max(force_field.cutoff, baseline.cutoff), _PRECISIONS[work.settings.precision]
-    for name, model in models.items():
-        losses[name] = {
-            use: force_field_losses(model, work.trajectories, rows, cutoff=cutoff, dtype=dtype)
-            for use, rows in work.rows.items()
-        }
-    table = tabulate_losses(losses, labels)
-    if force_field.network is None:
-        return {**table, "improvement": None, "gap": None}
-    return {**table, "improvement": compare_with_baseline(losses, labels), "gap": measure_gap(losses, labels)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PriorOnly:
-    """A force field reduced to its prior, possibly to nothing."""
-
-    prior: list[AbstractEnergyTerm]
-    network: None = None
+def _measure_losses(work: _Work, model: ForceField | _PriorOnly | None) -> dict[str, np.ndarray]:
+    """Return the losses of a model (of no force if None) on all frames, by use."""
+    if model is None:
+        return {use: zero_force_losses(work.trajectories, rows) for use, rows in work.rows.items()}
+    dtype = _PRECISIONS[work.settings.precision]
+    return {
+        use: force_field_losses(model, work.trajectories, rows, cutoff=model.cutoff, dtype=dtype)
+        for use, rows in work.rows.items()
+    }
 
 
 def _derive_seed(seed: int, purpose: int) -> int:

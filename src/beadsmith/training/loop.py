@@ -34,7 +34,7 @@ from beadsmith.training.loss import residual_losses, squared_error
 from beadsmith.units import Unit
 
 MIN_IMPROVEMENT = 1e-4
-"""Relative decrease of the validation loss that counts as an improvement."""
+"""Relative decrease of the validation loss that is worth going on."""
 
 LOG_FIELDS = ("epoch", "step", "train_loss", "validation_loss", "learning_rate", "seconds")
 
@@ -43,20 +43,22 @@ LOG_FIELDS = ("epoch", "step", "train_loss", "validation_loss", "learning_rate",
 class TrainingSettings:
     """How the network is fitted to the mapped forces."""
 
-    epochs: int = 30
+    epochs: int = 24
     """Largest number of passes over the training frames."""
     batch_size: int = 1
     """Frames per optimiser step. Small batches with a high rate win early."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """First step size of AdamW."""
     weight_decay: float = 1e-4
     """Decoupled weight decay of AdamW."""
-    averaging: float = 0.999
+    averaging: float = 0.998
     """Decay per step of the running average of the weights; the average is what is validated and saved."""
-    gradient_clip: float = 1.0
+    gradient_clip: float = 10.0
     """Largest gradient norm of the loss divided by the variance of its targets."""
-    plateau_patience: int = 2
-    """Epochs without a better validation loss before the rate is reduced."""
+    plateau_threshold: float = 1e-3
+    """Relative decrease of the validation loss in an epoch that justifies the rate."""
+    plateau_patience: int = 1
+    """Epochs without such a decrease that are tolerated before the rate is reduced."""
     plateau_factor: float = 0.5
     """Factor on the rate at a plateau."""
     early_stop_patience: int = 6
@@ -73,8 +75,9 @@ class TrainingSettings:
     """Precision of the network's arithmetic."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to train. Only the CPU resumes bit for bit."""
-    threads: int | None = None
-    """CPU threads; all that torch would take if not given."""
+    threads: int | None = 1
+    """CPU threads; none takes all cores, which pays for wide networks on an idle machine only: the compiled sweeps
+    are serial, and waiting threads make a busy machine many times slower."""
     checkpoint_interval: Annotated[float, Unit("s")] = 20.0
     """Wall time between checkpoints."""
     max_time: Annotated[float, Unit("s")] | None = None
@@ -95,7 +98,7 @@ class TrainingSettings:
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         for name in ("learning_rate", "gradient_clip", "pair_memory"):
             _require(0.0 < getattr(self, name) < math.inf, name, getattr(self, name), "> 0")
-        for name in ("weight_decay", "checkpoint_interval", "max_restarts", "noise_floor_cost"):
+        for name in ("weight_decay", "checkpoint_interval", "max_restarts", "noise_floor_cost", "plateau_threshold"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         for name in ("validation_fraction", "test_fraction", "plateau_factor"):
             _require(0.0 < getattr(self, name) < 1.0, name, getattr(self, name), "between 0 and 1")
@@ -127,7 +130,7 @@ class Counters:
     best_epoch: int = 0
     """Epoch of the smallest validation loss."""
     patience_start: int = 0
-    """Epoch of the last improvement or reduction of the rate."""
+    """Epoch of the last decrease beyond the plateau threshold, or of the last reduction of the rate."""
     improved_epoch: int = 0
     """Epoch of the last improvement that counts."""
     restarts: int = 0
@@ -140,6 +143,18 @@ class Counters:
     """Why the fit ended; empty while it runs."""
     log: list[dict[str, float]] = field(default_factory=list)
     """One entry per epoch; see `LOG_FIELDS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What a fit ended with."""
+
+    network: AbstractNetwork
+    """The averaged weights with the smallest validation loss."""
+    last: AbstractNetwork
+    """The averaged weights at the end."""
+    counters: Counters
+    """How it went."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +180,10 @@ def fit_network(
     files: FitFiles,
     seed: int,
     progress: Progress = silent,
-) -> tuple[AbstractNetwork, Counters]:
+) -> FitResult:
     """Fit a network to the residual forces; go on from a checkpoint where there is one.
 
-    Minimises the mean of (dE_network/dr + target)² over components. The averaged weights with the smallest validation
-    loss are kept.
+    Minimises the mean of (dE_network/dr + target)² over components.
 
     Parameters
     ----------
@@ -180,10 +194,6 @@ def fit_network(
     files : Checkpoint and log.
     seed : Seed of the order of the batches.
     progress : Receives epochs done and the validation loss.
-
-    Returns
-    -------
-    The network with the best averaged weights, and the counters of the fit.
 
     Raises
     ------
@@ -213,7 +223,7 @@ def fit_network(
         _end_epoch_(fit, frames, validation_rows, settings)
         _write_log(fit.counters, files)
     _save(fit, files)
-    return fit.best.eval().requires_grad_(False), counters
+    return FitResult(network=fit.best, last=fit.average, counters=counters)
 
 
 def average_weights_(average: AbstractNetwork, network: AbstractNetwork, decay: float) -> None:
@@ -314,8 +324,10 @@ def _validate_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, s
     if not math.isfinite(loss) and counters.epoch:
         _go_back_(fit, settings)
     elif loss < counters.best_loss:
+        if loss < counters.best_loss * (1.0 - settings.plateau_threshold):
+            counters.patience_start = counters.epoch
         if loss < counters.best_loss * (1.0 - MIN_IMPROVEMENT):
-            counters.patience_start = counters.improved_epoch = counters.epoch
+            counters.improved_epoch = counters.epoch
         counters.best_loss, counters.best_epoch = loss, counters.epoch
         fit.best.load_state_dict(fit.average.state_dict())
     return loss

@@ -1,11 +1,16 @@
 """A bracket of the noise floor: how the losses on training and held-out frames close in as frames are added.
 
-A network fitted to n frames learns some of their noise. Its loss on them is too low and its loss on other frames too
-high, both by about b/n; extrapolated to 1/n = 0, the one bounds what this network can reach at this training budget
-from below and the other from above. What a better network could reach lies below the upper bound; whether it lies
-below the lower one, no curve of a single network can tell.
+A network fitted to n frames learns some of their noise: its loss on them is too low and its loss on other frames too
+high, both by about b/n. Extrapolated to 1/n = 0, the one bounds from below and the other from above what this network
+can reach at this training budget. What a better network could reach, no curve of a single network can tell.
 
-Losses are taken as fractions of the zero-force loss of the same frames: the noise that both share cancels.
+Fresh networks on few frames would not do within a bearable cost: after the same number of epochs they are far from
+their own minimum, and their training loss falls as frames are added. So each fit starts from the main one and goes on
+with a part of its frames, to the end (validation would choose the start). It forgets the other frames only partly: the
+slopes come out too small, which makes the bracket wider, never narrower.
+
+All losses are taken relative to the pair spline's on the same frames and given as they would be on the test frames:
+the label noise, which differs between frames by more than the bracket is wide, cancels.
 """
 
 from collections.abc import Callable
@@ -14,53 +19,61 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
 from beadsmith.statistics import mean_and_error
 from beadsmith.training.data import PreparedFrames, segment_labels
-from beadsmith.training.loop import Counters
-from beadsmith.training.loss import Estimate, block_fractions, residual_losses, zero_force_losses
+from beadsmith.training.loop import FitResult
+from beadsmith.training.loss import Estimate, block_fractions, residual_losses
 
 MEANING = (
     "Loss of this network at this training budget, extrapolated to infinitely many frames as a + b/n: from held-out "
-    "frames (upper bound of the noise floor) and from the training frames (lower bound for this network)."
+    "frames (upper bound) and from training frames (lower bound for this network). The fits on fewer frames start from "
+    "the main fit. Errors are those of the loss relative to the pair spline's on the same frames."
 )
 
 
 def measure_noise_floor(
-    fit_part: Callable[[int, Int[np.ndarray, "train 2"]], tuple[AbstractNetwork, Counters]],
+    fit_part: Callable[[int, Int[np.ndarray, "_ 2"]], FitResult],
     frames: PreparedFrames,
     *,
-    train_rows: Int[np.ndarray, "train 2"],
-    test_rows: Int[np.ndarray, "test 2"],
+    rows: dict[str, Int[np.ndarray, "_ 2"]],
+    reference: dict[str, Float[np.ndarray, "_"]],
+    zero_force_loss: float,
     fractions: tuple[float, ...],
-    full_fit: tuple[AbstractNetwork, Counters],
+    main: FitResult,
 ) -> dict[str, Any]:
     """Train on leading parts of the training frames and return the bracket as JSON (`summarise_noise_floor`).
 
     Parameters
     ----------
-    fit_part : Fits a fresh network to some rows; its first argument numbers the fit.
+    fit_part : Goes on from the main fit with some of its rows; its first argument numbers the part.
     frames : Data with targets.
-    train_rows, test_rows : Frames of the main fit and held-out frames.
+    rows : Training and test frames (``train``, ``test``).
+    reference : Losses of the pair spline on these frames [(kJ/mol/nm)²].
+    zero_force_loss : Mean zero-force loss of the test frames [(kJ/mol/nm)²].
     fractions : Parts of the training frames, each segment's leading ones.
-    full_fit : The main fit, the last point of the curve.
+    main : The main fit, the last point of the curve.
     """
-    labels = segment_labels(frames.trajectories, train_rows)
-    parts = [take_leading(train_rows, labels, fraction) for fraction in sorted(fractions)]
-    fits = [fit_part(number, rows) for number, rows in enumerate(parts)] + [full_fit]
-    curves = []
-    for used in (parts + [train_rows], [test_rows] * len(fits)):
-        curve = [_block_curve(network, frames, rows) for (network, _), rows in zip(fits, used, strict=True)]
-        # many short segments give many blocks, and each fit its own number of them: keep what all have
-        n_blocks = min(len(row) for row in curve)
-        curves.append(np.array([_merge(row, n_blocks) for row in curve]))
+    labels = {use: segment_labels(frames.trajectories, rows[use]) for use in ("train", "test")}
+    parts = [find_leading(labels["train"], fraction) for fraction in sorted(fractions)]
+    fits = [fit_part(number, rows["train"][part]) for number, part in enumerate(parts)]
+    networks = [fit.last for fit in fits] + [main.network]
+    parts.append(np.arange(len(rows["train"])))
+
+    def curve(use: str, chosen: list[np.ndarray]) -> np.ndarray:
+        points = [
+            block_fractions(residual_losses(network, frames, rows[use][part]), reference[use][part], labels[use][part])
+            for network, part in zip(networks, chosen, strict=True)
+        ]
+        return _align_blocks(points)
+
     return summarise_noise_floor(
-        [len(rows) for rows in parts] + [len(train_rows)],
-        curves[0],
-        curves[1],
-        float(zero_force_losses(frames.trajectories, test_rows).mean()),
-        epochs=[counters.epoch for _, counters in fits],
+        [len(part) for part in parts],
+        curve("train", parts),
+        curve("test", [np.arange(len(rows["test"]))] * len(parts)),
+        reference_loss=float(reference["test"].mean()),
+        zero_force_loss=zero_force_loss,
+        epochs=[fit.counters.epoch for fit in (*fits, main)],
     )
 
 
@@ -87,43 +100,39 @@ def fit_inverse_size(
     return limit, slope
 
 
-def take_leading(
-    rows: Int[np.ndarray, "rows 2"], labels: Int[np.ndarray, "rows"], fraction: float
-) -> Int[np.ndarray, "_ 2"]:
-    """Return the first part of each segment: contiguous frames, as a shorter run would have given."""
-    chosen = [
-        mine[: max(1, round(fraction * len(mine)))]
-        for label in dict.fromkeys(labels.tolist())
-        for mine in [np.flatnonzero(labels == label)]
-    ]
-    return rows[np.concatenate(chosen)]
+def find_leading(labels: Int[np.ndarray, "rows"], fraction: float) -> Int[np.ndarray, "_"]:
+    """Return the positions of the first part of each segment: contiguous frames, as a shorter run would have given."""
+    segments = [np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())]
+    return np.concatenate([segment[: max(1, round(fraction * len(segment)))] for segment in segments])
 
 
 def summarise_noise_floor(
     sizes: list[int],
     train: Float[np.ndarray, "sizes blocks"],
     held_out: Float[np.ndarray, "sizes blocks"],
-    zero_force_loss: float,
     *,
+    reference_loss: float,
+    zero_force_loss: float,
     epochs: list[int],
 ) -> dict[str, Any]:
-    """Return curve and bracket as JSON.
+    """Return curve and bracket as JSON; values are fractions of the zero-force loss of the test frames.
 
     Parameters
     ----------
     sizes : Number of training frames of each fit.
-    train, held_out : Loss over zero-force loss on each block of the fit's own and of the test frames.
-    zero_force_loss : Zero-force loss of the test frames, which turns fractions into losses [(kJ/mol/nm)²].
+    train, held_out : Loss relative to the reference's, on each block of the fit's own and of the test frames.
+    reference_loss, zero_force_loss : Mean losses of the reference and of no force on the test frames [(kJ/mol/nm)²].
     epochs : Length of each fit.
     """
+    scale = reference_loss / zero_force_loss
 
-    def entry(values: np.ndarray) -> dict[str, float]:
-        mean, error = mean_and_error(values)
+    def describe(values: np.ndarray) -> dict[str, float]:
+        mean, error = mean_and_error(scale * values)
         return {"value": float(mean), "error": float(error)}
 
     bounds = {}
     for name, losses in (("upper_bound", held_out), ("lower_bound", train)):
-        limit, slope = fit_inverse_size(np.array(sizes, dtype=np.float64), losses)
+        limit, slope = fit_inverse_size(np.array(sizes, dtype=np.float64), scale * losses)
         bounds[name] = {
             "value": limit.value,
             "error": limit.error,
@@ -133,18 +142,13 @@ def summarise_noise_floor(
             "loss_error": limit.error * zero_force_loss,
         }
     points = [
-        {"n_frames": size, "epochs": epochs[k], "train": entry(train[k]), "held_out": entry(held_out[k])}
+        {"n_frames": size, "epochs": epochs[k], "train": describe(train[k]), "held_out": describe(held_out[k])}
         for k, size in enumerate(sizes)
     ]
     return {"unit": "fraction of the zero-force loss", "meaning": MEANING, "points": points, **bounds}
 
 
-def _block_curve(network: AbstractNetwork, frames: PreparedFrames, rows: np.ndarray) -> np.ndarray:
-    zero_force = zero_force_losses(frames.trajectories, rows)
-    return block_fractions(
-        residual_losses(network, frames, rows), zero_force, segment_labels(frames.trajectories, rows)
-    )
-
-
-def _merge(blocks: np.ndarray, n_blocks: int) -> np.ndarray:
-    return np.array([part.mean() for part in np.array_split(blocks, n_blocks)])
+def _align_blocks(points: list[np.ndarray]) -> np.ndarray:
+    """Merge neighbouring blocks so that all sizes have equally many: many short segments give each size its own."""
+    n_blocks = min(len(blocks) for blocks in points)
+    return np.array([[part.mean() for part in np.array_split(blocks, n_blocks)] for blocks in points])
