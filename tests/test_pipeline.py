@@ -252,6 +252,13 @@ def test_a_run_without_network_simulates_the_pair_spline_alone(small_run):
     assert not (folder / "pair_spline.h5").exists()
 
 
+def test_a_force_field_that_would_be_discarded_cannot_be_the_start(small_run: Path) -> None:
+    before = sorted(path.name for path in (small_run / "run" / "force_field").iterdir())
+    with pytest.raises(InputError, match="would be discarded"):
+        repeat(small_run, f"start_from={small_run / 'run' / 'force_field'}", restart_from="train", verbs=("train",))
+    assert sorted(path.name for path in (small_run / "run" / "force_field").iterdir()) == before
+
+
 def test_training_continues_from_a_force_field(small_run, finished_run):
     shutil.copytree(small_run / "run" / "force_field", small_run / "old")
     events = repeat(small_run, f"start_from={small_run / 'old'}", restart_from="train", verbs=("train",))

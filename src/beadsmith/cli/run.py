@@ -81,7 +81,8 @@ def train(
 ) -> None:
     """Fit prior, pair spline and network to the mapped forces.
 
-    Example: beadsmith train methanol.yaml --from runs/methanol/force_field --output runs/tuned
+    Example, fine-tuning in a copy of a run folder:
+    beadsmith train runs/tuned --from runs/methanol/force_field --restart-from train
     """
     shortcuts = {
         "start_from": start,

@@ -211,11 +211,23 @@ class _Session:
         keys = tuple(key for stage in early for key in stage.keys)
         if select_configuration(record.configuration, keys) != select_configuration(configuration, keys):
             refuse_other_configuration(self.folder, record, configuration)
+        self._keep_start(verb)
         record = replace(
             discard_results(self.folder, record, verb), seed=self.settings.seed, configuration=configuration
         )
         write_record(self.folder, record)
         return record
+
+    def _keep_start(self, verb: str) -> None:
+        """Refuse to discard the force field that training is to start from."""
+        start = self.settings.start_from
+        is_discarded = start is not None and VERBS.index(verb) <= VERBS.index("train")
+        if is_discarded and Path(str(start)).resolve().is_relative_to(self.folder.resolve()):
+            raise InputError(
+                f"'{start}' would be discarded before training starts from it",
+                where="start_from",
+                fix="Copy the run folder, and train in the copy from the force field of the original.",
+            )
 
     def advance(self, stage: Stage, record: RunRecord, *, is_wanted: bool) -> RunRecord:
         """Do one stage if its result is not there already; one that is not wanted must have its result."""
