@@ -171,7 +171,7 @@ def test_averaged_weights_follow_their_closed_form():
     average, network = DensityNetwork(1.0), DensityNetwork()
     for value in values:
         network.coefficients.data[0] = value
-        average_weights_(average, network, decay)
+        average_weights_([average.coefficients], [network.coefficients], decay)
     expected = decay**3 + 0.2 * sum(decay ** (2 - k) * value for k, value in enumerate(values))
     assert average.coefficients[0].item() == pytest.approx(expected)
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import nn
 
 from beadsmith.energy import AbstractNetwork, predict_network
 from beadsmith.errors import InputError, PhysicsError
@@ -164,6 +165,9 @@ class _Fit:
     network: AbstractNetwork
     average: AbstractNetwork
     best: AbstractNetwork
+    # kept because walking the modules for them takes as long as a kernel
+    parameters: list[nn.Parameter]
+    averaged_parameters: list[nn.Parameter]
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
     epoch_start: torch.Tensor
@@ -226,10 +230,10 @@ def fit_network(
     return FitResult(network=fit.best, last=fit.average, counters=counters)
 
 
-def average_weights_(average: AbstractNetwork, network: AbstractNetwork, decay: float) -> None:
+def average_weights_(averages: list[nn.Parameter], weights: list[nn.Parameter], decay: float) -> None:
     """Move the averaged weights towards the current ones: m ← decay · m + (1 − decay) · w."""
     with torch.no_grad():
-        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+        for mean, value in zip(averages, weights, strict=True):
             mean.lerp_(value, 1.0 - decay)
 
 
@@ -237,14 +241,17 @@ def _start(network: AbstractNetwork, frames: PreparedFrames, settings: TrainingS
     def twin() -> AbstractNetwork:
         return copy.deepcopy(network).to(frames.device, frames.dtype)
 
-    learned = twin().train().requires_grad_(True)
+    learned, average = twin().train().requires_grad_(True), twin().eval().requires_grad_(False)
+    parameters = list(learned.parameters())
     generator = torch.Generator().manual_seed(seed)
     return _Fit(
         network=learned,
-        average=twin().eval().requires_grad_(False),
+        average=average,
         best=twin().eval().requires_grad_(False),
+        parameters=parameters,
+        averaged_parameters=list(average.parameters()),
         optimiser=torch.optim.AdamW(
-            learned.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         ),
         generator=generator,
         epoch_start=generator.get_state(),
@@ -260,7 +267,7 @@ def _step_(fit: _Fit, frames: PreparedFrames, rows: np.ndarray, scale: float, se
     loss = squared_error(prediction.forces, example.targets) / scale
     fit.optimiser.zero_grad()
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(fit.network.parameters(), settings.gradient_clip)
+    norm = torch.nn.utils.clip_grad_norm_(fit.parameters, settings.gradient_clip)
     counters.position += 1
     counters.step += 1
     if not math.isfinite(loss.item() + norm.item()):
@@ -272,7 +279,7 @@ def _step_(fit: _Fit, frames: PreparedFrames, rows: np.ndarray, scale: float, se
     fit.optimiser.step()
     # the first steps would otherwise weigh the untrained start for 1/(1 - averaging) steps
     decay = min(settings.averaging, counters.step / (counters.step + 10.0))
-    average_weights_(fit.average, fit.network, decay)
+    average_weights_(fit.averaged_parameters, fit.parameters, decay)
 
 
 def _go_back_(fit: _Fit, settings: TrainingSettings) -> None:
