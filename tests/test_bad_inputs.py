@@ -219,6 +219,7 @@ FOLDERS = [
     ("changed seed", lambda f: None, ("run", "--set", "seed=4"), ("seed: 3 -> 4", "--output", "--restart-from sample")),
     ("changed force map", lambda f: None, ("map", "--set", "mapping.forces=sum"), ("mapping.forces: optimal -> sum",)),
     ("no such stage", lambda f: None, ("run", "--restart-from", "trian"), ("'trian'", "--restart-from", "train")),
+    ("restart of another stage", lambda f: None, ("train", "--restart-from", "map"), ("discard", "beadsmith map")),
     ("missing upstream", lambda f: (f / "mapped.h5").unlink(), ("train",), ("'map'", "beadsmith map")),
 ]  # fmt: skip
 
@@ -295,6 +296,12 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on_later(verb, small_run,
     assert record["stages"][verb]["status"] == "failed"
     if verb in ("map", "evaluate"):
         assert invoke(verb, folder).exit_code in (0, 3)
+
+
+def test_a_nearly_full_disk_is_noticed_before_hdf5_meets_it(small_run, monkeypatch):
+    usage = shutil.disk_usage(small_run)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000))
+    refuse(invoke("map", small_run / "run", "--restart-from", "map"), "the disk is full", "part-000000.h5")
 
 
 # Force fields and starts: what happened, words after the force field, parts

@@ -160,7 +160,7 @@ def save_force_field(force_field: ForceField, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in force_field.state_dict().items()}
     with replacing(folder / "weights.safetensors") as temporary:
-        safetensors.torch.save_file(weights, temporary)
+        temporary.write_bytes(safetensors.torch.save(weights))
     record = force_field.record
     network = force_field.network
     write_json(

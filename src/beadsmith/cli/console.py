@@ -64,10 +64,11 @@ class RunConsole:
             TextColumn(f"[bold]{stage}[/bold]"),
             BarColumn(bar_width=30),
             TaskProgressColumn(),
+            TextColumn("elapsed"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self.console,
             transient=True,
         )

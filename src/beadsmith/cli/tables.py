@@ -121,7 +121,10 @@ def show_losses(console: Console, training: dict[str, Any]) -> None:
     for use in uses:
         table.add_column(f"{use} ({training['n_frames'][use]} frames)", justify="right")
     table.add_column("explained (test)", justify="right")
-    for model, entries in training["losses"].items():
+    for model in ("zero_force", "prior", "pair_spline", "network"):
+        if model not in training["losses"]:
+            continue
+        entries = training["losses"][model]
         explained = training["explained_variance"].get(model, {}).get("test")
         table.add_row(
             model.replace("_", " "),

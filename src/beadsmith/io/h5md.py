@@ -4,7 +4,10 @@ Layout: H5MD 1.1 (de Buyl, Colberg, Höfling, Comput. Phys. Commun. 185, 1546 (2
 ``/particles/all``; what H5MD has no place for (topology, segments, label noise, metadata) lies in ``/beadsmith``.
 """
 
+import errno
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +23,9 @@ from beadsmith.topology import Topology
 from beadsmith.trajectory import StatePoint, Trajectory, frame_fields
 
 FORMAT_VERSION = 1
+
+_SPACE_FOR_THE_REST = 4_000_000
+"""Room for topology, metadata and engine state beside the frames [bytes]."""
 
 _PARTICLES = "particles/all"
 _PLACES: dict[str, tuple[str, str, str]] = {
@@ -163,11 +169,17 @@ def write_trajectory(path: Path, trajectory: Trajectory, metadata: dict[str, Any
 
 
 def write_chunks(path: Path, chunks: Iterable[Trajectory], *, n_frames: int, metadata: dict[str, Any]) -> None:
-    """Write frames that come in chunks to a new file, in one pass and bounded memory (not atomic by itself)."""
+    """Write frames that come in chunks to a new file, in one pass and bounded memory (not atomic by itself).
+
+    Raises
+    ------
+    OSError : the disk has not enough space for all frames.
+    """
     with h5py.File(path, "w") as file:
         start = 0
         for chunk in chunks:
             if start == 0:
+                _refuse_full_disk(path, chunk, n_frames)
                 _create(file, chunk, n_frames, metadata)
             end = start + chunk.n_frames
             file[f"{_PLACES['positions'][0]}/time"][start:end] = chunk.times
@@ -176,6 +188,14 @@ def write_chunks(path: Path, chunks: Iterable[Trajectory], *, n_frames: int, met
                 if name != "times" and values is not None:
                     file[f"{_PLACES[name][0]}/value"][start:end] = values
             start = end
+
+
+def _refuse_full_disk(path: Path, first: Trajectory, n_frames: int) -> None:
+    """Ask before writing: an HDF5 library that meets a full disk half-way cannot close its file and may crash."""
+    arrays = [getattr(first, name) for name in frame_fields()]
+    per_frame = sum(array.nbytes for array in arrays if array is not None) / max(first.n_frames, 1)
+    if shutil.disk_usage(Path(path).parent).free < n_frames * per_frame + _SPACE_FOR_THE_REST:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _read_frames(dataset: h5py.Dataset, frames: np.ndarray) -> np.ndarray:

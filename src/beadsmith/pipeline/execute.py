@@ -94,6 +94,11 @@ def run(
     folder = choose_folder(Path(config), settings, output)
     if restart_from is not None and restart_from not in VERBS:
         raise InputError(f"'{restart_from}' is no stage", where="--restart-from", fix=f"Stages: {', '.join(VERBS)}.")
+    if restart_from is not None and restart_from not in verbs:
+        raise InputError(
+            f"'--restart-from {restart_from}' would discard results that 'beadsmith {verbs[0]}' does not compute",
+            fix=f"Use it with 'beadsmith run' or 'beadsmith {restart_from}'.",
+        )
     open_folder(folder)
     with locked(folder), logged(folder):
         session = _Session(
