@@ -60,7 +60,7 @@ def test_energy_and_forces_equal_ours(force_field, cell, engine, precision, tole
         # OpenMM wants reduced vectors, which this cell has: b_y > 0 and off-diagonal at most half the diagonal
         assert abs(CELLS[cell][1, 0]) <= CELLS[cell][0, 0] / 2
     ours = compute_single_point(force_field, frame, precision=precision)
-    theirs = compute_single_point(force_field, frame, engine, precision=precision)
+    theirs = compute_single_point(force_field, frame, engine=engine, precision=precision)
     assert abs(ours.energy) > 1.0
     assert theirs.energy == pytest.approx(ours.energy, rel=tolerance)
     np.testing.assert_allclose(theirs.forces, ours.forces, rtol=0.0, atol=tolerance * np.abs(ours.forces).max())
@@ -189,7 +189,7 @@ def test_without_ase_the_error_says_how_to_install_it(force_field, monkeypatch):
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(force_field):
     with pytest.raises(InputError, match="'gromacs', expected one of beadsmith, openmm, ase"):
-        compute_single_point(force_field, make_mixture(CELLS["cubic"]), "gromacs")
+        compute_single_point(force_field, make_mixture(CELLS["cubic"]), engine="gromacs")
 
 
 def test_beads_that_the_force_field_does_not_know_are_refused(force_field):

@@ -163,7 +163,7 @@ def test_a_step_that_no_site_makes_is_refused_for_that_replica_alone(bad):
     force_field, state = begin(make_liquid(4, n_frames=2), skin=0.05)
     target = state.positions + 0.001
     target[1, 5, 2] += bad
-    moved, info = move_sites(state, force_field, target)
+    moved, info = move_sites(state, force_field, positions=target)
     assert info.has_stopped
     assert moved.is_alive.tolist() == [True, False]
     assert torch.equal(moved.positions[0], target[0])

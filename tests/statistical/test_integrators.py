@@ -136,7 +136,9 @@ def test_measured_temperature_is_within_one_per_cent_of_the_heat_bath():
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_drawn_velocities_are_maxwell_boltzmann(temperature):
     masses = torch.tensor([[10.0], [40.0]], dtype=torch.float64).repeat(2000, 1)
-    velocities = draw_velocities(3, masses, torch.full((2,), temperature, dtype=torch.float64), [0, 1]).numpy()
+    velocities = draw_velocities(
+        masses, torch.full((2,), temperature, dtype=torch.float64), replicas=[0, 1], seed=3
+    ).numpy()
     reduced = velocities * np.sqrt(masses.numpy() / thermal_energy(temperature))
     # Kolmogorov-Smirnov of 24,000 components: rejected at p < 0.001
     assert stats.kstest(reduced.ravel(), "norm").pvalue > 1e-3

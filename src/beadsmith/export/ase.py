@@ -102,7 +102,7 @@ def export_ase(
     InputError : a file cannot be read or written, or the frame does not fit the force field.
     """
     force_field = load_force_field(force_field_folder)
-    frames = read_start(start, frame, force_field)
+    frames = read_start(start, force_field, frame=frame)
     return write_export_folder(
         output, SCRIPT, force_field=force_field, start=frames, temperature=temperature, template=_TEMPLATE
     )

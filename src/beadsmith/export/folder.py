@@ -14,7 +14,7 @@ from beadsmith.io.records import describe_os_error, write_bytes
 from beadsmith.trajectory import Trajectory
 
 
-def read_start(path: Path, frame: int, force_field: ForceField) -> Trajectory:
+def read_start(path: Path, force_field: ForceField, *, frame: int) -> Trajectory:
     """Return one frame of a file with the bead types and masses of a force field.
 
     Raises

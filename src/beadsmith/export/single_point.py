@@ -31,7 +31,7 @@ class SinglePoint:
 
 
 def compute_single_point(
-    force_field: ForceField, frame: Trajectory, engine: str = "beadsmith", *, precision: Precision = "float32"
+    force_field: ForceField, frame: Trajectory, *, engine: str = "beadsmith", precision: Precision = "float32"
 ) -> SinglePoint:
     """Return energy and forces of the first frame of a trajectory as an engine computes them.
 

@@ -14,22 +14,22 @@ from beadsmith.kernels.rows import compiled
 
 
 @compiled
-def sum_pair_tables(positions, cell, system_index, types, pairs, tables, start, step, weights):
+def sum_pair_tables(sites, cell, pairs, tables, grid):
     """Return energy at each first site, and the gradients of the weighted energies by positions and cell.
 
     Parameters
     ----------
-    positions : (sites, 3).
+    sites : positions (sites, 3), system and type of each site, weight of its energy in the gradients.
     cell : (systems, 3, 3), rows are cell vectors; (0, 3, 3) for open systems.
-    system_index, types : (sites).
     pairs : index (2, pairs), positions in it of the half list, shifts (pairs, 3), bond class (pairs).
     tables : number of the table of each type pair and bond class (types, types, classes), −1 for none; cubic
         coefficients (tables, intervals, 4) in the fraction of an interval, constant term first.
-    start, step : First distance and spacing of the tables [nm]. Below them the first interval's slope continues.
-    weights : Weight of the energy of each site in the gradients (sites).
+    grid : first distance and spacing of the tables [nm]. Below them the first interval's slope continues.
     """
+    positions, system_index, types, weights = sites
     index, half, shifts, bond_class = pairs
     numbers, coefficients = tables
+    start, step = grid
     n_intervals = coefficients.shape[1]
     energies = np.zeros(len(positions), positions.dtype)
     by_position = np.zeros(positions.shape, positions.dtype)
@@ -57,18 +57,7 @@ def sum_pair_tables(positions, cell, system_index, types, pairs, tables, start, 
         if square >= limit * limit:
             continue
         distance = math.sqrt(square)
-        x = (distance - start) / step
-        k = 0
-        if x >= 1.0:
-            k = min(int(x), n_intervals - 1)
-        u = x - k
-        c = coefficients[number, k]
-        if u >= 0.0:
-            energy = ((c[3] * u + c[2]) * u + c[1]) * u + c[0]
-            slope = (3.0 * c[3] * u + 2.0 * c[2]) * u + c[1]
-        else:
-            energy = c[1] * u + c[0]
-            slope = c[1]
+        energy, slope = _evaluate(coefficients[number], (distance - start) / step)
         energies[i] += energy
         # two sites on one point push in no direction
         scale = weights[i] * slope / step / max(distance, 1e-12)
@@ -81,3 +70,14 @@ def sum_pair_tables(positions, cell, system_index, types, pairs, tables, start, 
                     if shifts[p, b] != 0:
                         by_cell[system_index[i], b, a] += shifts[p, b] * pull
     return energies, by_position, by_cell
+
+
+@compiled
+def _evaluate(coefficients, x):
+    """Return energy and its slope per interval of one table at x intervals from its start."""
+    k = min(int(x), len(coefficients) - 1) if x >= 1.0 else 0
+    u = x - k
+    c0, c1, c2, c3 = coefficients[k, 0], coefficients[k, 1], coefficients[k, 2], coefficients[k, 3]
+    if u < 0.0:
+        return c1 * u + c0, c1
+    return ((c3 * u + c2) * u + c1) * u + c0, (3.0 * c3 * u + 2.0 * c2) * u + c1

@@ -120,10 +120,8 @@ def _sweep(
     positions: Tensor, cell: Tensor, batch: Batch, pairs: Pairs, tables: Any, *, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     energies, by_position, by_cell = sum_pair_tables(
-        positions.contiguous().numpy(),
+        (positions.contiguous().numpy(), batch.system_index.numpy(), batch.types.numpy(), weights.contiguous().numpy()),
         cell.double().contiguous().numpy(),
-        batch.system_index.numpy(),
-        batch.types.numpy(),
         (
             pairs.index.contiguous().numpy(),
             pairs.half.numpy(),
@@ -131,9 +129,7 @@ def _sweep(
             pairs.bond_class.numpy(),
         ),
         tables,
-        START,
-        STEP,
-        weights.contiguous().numpy(),
+        (START, STEP),
     )
     return torch.from_numpy(energies), torch.from_numpy(by_position), torch.from_numpy(by_cell).to(cell.dtype)
 

@@ -40,7 +40,7 @@ class Brownian(AbstractIntegrator):
         velocities = torch.sqrt(state.thermal_energy / state.masses) * noise
         drift = self.timestep / self.friction * state.forces / state.masses
         kick = (0.5 * self.timestep / self.friction) ** 0.5 * (state.velocities + velocities)
-        moved, info = move_sites(replace(state, noise=block), force_field, state.positions + drift + kick)
+        moved, info = move_sites(replace(state, noise=block), force_field, positions=state.positions + drift + kick)
         return replace(moved, velocities=velocities), info
 
     def measure_velocities(self, state: State) -> None:

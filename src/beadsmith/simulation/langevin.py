@@ -43,7 +43,7 @@ class Langevin(AbstractIntegrator):
         positions = state.positions + half * velocities
         velocities = decay * velocities + torch.sqrt((1.0 - decay**2) * state.thermal_energy / state.masses) * noise
         positions = positions + half * velocities
-        moved, info = move_sites(replace(state, noise=block), force_field, positions)
+        moved, info = move_sites(replace(state, noise=block), force_field, positions=positions)
         velocities = velocities + half * moved.forces / state.masses
         return replace(moved, velocities=velocities), info
 

@@ -36,7 +36,7 @@ def relax(state: State, force_field: EnergyModel, *, largest_force: float = 1500
         if not bool(is_moving.any()):
             break
         scale = torch.where(is_moving, length / largest, 0.0)[:, None, None]
-        trial, _ = move_sites(state, force_field, state.positions + scale * state.forces)
+        trial, _ = move_sites(state, force_field, positions=state.positions + scale * state.forces)
         is_better = (trial.energy < state.energy) & torch.isfinite(trial.forces).all(dim=2).all(dim=1)
         state = _accept(state, trial, is_better)
         length = length * torch.where(is_better, _GROWTH, _SHRINKAGE)

@@ -168,27 +168,26 @@ def simulate(
     """
     if (finished := _read_finished(output, identity)) is not None:
         return finished
-    store = PartStore(output, identity)
-    integrator = build_integrator(settings)
-    dtype = {"float32": torch.float32, "float64": torch.float64}[settings.precision]
+    store, integrator = PartStore(output, identity), build_integrator(settings)
+    dtype = getattr(torch, settings.precision)
     model = _prepare_model(force_field, settings, dtype)
     frames = build_start(start, force_field, temperature=temperature, n_replicas=settings.replicas, seed=seed)
     with torch.no_grad(), limit_threads(settings.threads):
         state = init_state(
             model,
             frames,
-            cutoff=force_field.cutoff,
+            cutoff=model.cutoff,
             skin=settings.skin,
             max_displacement=settings.max_displacement,
             seed=seed,
             device=settings.device,
             dtype=dtype,
         )
-        if store.last_state is not None:
-            standing = unpack_standing(store.last_state, state)
+        if (stored := store.last_state) is not None:
+            standing = unpack_standing(stored, state)
         else:
-            state = relax(state, model) if isinstance(start, CountStart) else state
-            standing = Standing(state=integrator.init(state), tally=empty_tally(settings.replicas))
+            state = integrator.init(relax(state, model) if isinstance(start, CountStart) else state)
+            standing = Standing(state=state, tally=empty_tally(settings.replicas))
         standing = _run(standing, integrator, model, settings=settings, frames=frames, store=store, progress=progress)
     return _finish(standing, settings, store)
 
@@ -211,6 +210,8 @@ def _run(
         state, info = integrator.step(state, model)
         if info.has_stopped:
             state, standing = _take_out(state, standing, find_refused_steps(state, info))
+            if len(standing.stopped) == settings.replicas:
+                break
         steps_saved = state.step - settings.n_equilibration_steps
         if steps_saved % settings.stride:
             continue

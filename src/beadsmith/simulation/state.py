@@ -123,7 +123,7 @@ def init_state(
     positions, masses = real(start.positions), real(start.topology.masses)[:, None]
     temperature = real(np.full(n_replicas, start.state_point.temperature))
     if start.velocities is None:
-        velocities = draw_velocities(seed, masses, temperature, replica.tolist())
+        velocities = draw_velocities(masses, temperature, replicas=replica.tolist(), seed=seed)
     else:
         velocities = real(start.velocities)
     images = torch.zeros_like(positions)
@@ -147,17 +147,12 @@ def init_state(
         max_displacement=max_displacement,
     )
     state = compute_forces(refresh_neighbours(state), force_field)
-    if not bool(torch.isfinite(state.forces).all()):
-        raise PhysicsError(
-            "a force at the start is not finite; "
-            f"the closest pair is {float(closest_distances(state).min()):.3f} nm apart",
-            fix="Start from another frame, or look at the force field at short distances.",
-        )
+    _refuse_infinite_forces(state)
     return state
 
 
 def draw_velocities(
-    seed: int, masses: Float[Tensor, "sites 1"], temperature: Float[Tensor, "replicas"], replicas: list[int]
+    masses: Float[Tensor, "sites 1"], temperature: Float[Tensor, "replicas"], *, replicas: list[int], seed: int
 ) -> Float[Tensor, "replicas sites 3"]:
     """Return Maxwell-Boltzmann velocities [nm/ps]: each component normal with variance kT/m."""
     drawn = [draw_normals(seed, VELOCITIES, replica=r, index=0, shape=(len(masses), 3)) for r in replicas]
@@ -175,7 +170,7 @@ def next_noise(state: State) -> tuple[Float[Tensor, "replicas sites 3"], NoiseBl
 
 
 def move_sites(
-    state: State, force_field: EnergyModel, positions: Float[Tensor, "replicas sites 3"]
+    state: State, force_field: EnergyModel, *, positions: Float[Tensor, "replicas sites 3"]
 ) -> tuple[State, StepInfo]:
     """Return the state with sites at new positions and the forces there; the step count grows by one.
 
@@ -287,6 +282,15 @@ def _intermolecular_distances(state: State) -> tuple[Tensor, Tensor]:
     vectors = pair_vectors(system.positions, system.cell, system.system_index, pairs)
     is_other = pairs.bond_class == OTHER_MOLECULE
     return vectors[is_other].norm(dim=1).double(), pairs.index[:, is_other]
+
+
+def _refuse_infinite_forces(state: State) -> None:
+    if not bool(torch.isfinite(state.forces).all()):
+        raise PhysicsError(
+            "a force at the start is not finite; "
+            f"the closest pair is {float(closest_distances(state).min()):.3f} nm apart",
+            fix="Start from another frame, or look at the force field at short distances.",
+        )
 
 
 def place_sites(state: State, positions: Float[Tensor, "replicas sites 3"]) -> State:

@@ -33,7 +33,7 @@ class Verlet(AbstractIntegrator):
         """Return the state one timestep later."""
         half = 0.5 * self.timestep
         velocities = state.velocities + half * state.forces / state.masses
-        moved, info = move_sites(state, force_field, state.positions + self.timestep * velocities)
+        moved, info = move_sites(state, force_field, positions=state.positions + self.timestep * velocities)
         velocities = velocities + half * moved.forces / state.masses
         return replace(moved, velocities=velocities), info
 
