@@ -35,7 +35,7 @@ def start(force_field, frames, *, cutoff=0.0, seed=7, skin=0.1):
     )
 
 
-def sample_well(integrator, well, temperature, *, n_sites=1500, n_discarded=100, n_steps=250):
+def sample_well(integrator, well, temperature, *, n_sites=1000, n_discarded=80, n_steps=200):
     """Return positions, half-step and full-step velocities of all steps, shape (steps, paths)."""
     force_field = make_force_field(well)
     # a wide skin: there are no pairs, and a list that never ends costs no check
@@ -102,7 +102,7 @@ QUARTIC = 2.0e5
     "integrator", [Langevin(timestep=0.02, friction=10.0), Brownian(timestep=0.02, friction=100.0)]
 )
 def test_quartic_well_has_the_boltzmann_moments(integrator, temperature):
-    positions, _, _ = sample_well(integrator, Well(quartic=QUARTIC), temperature, n_discarded=300, n_steps=400)
+    positions, _, _ = sample_well(integrator, Well(quartic=QUARTIC), temperature, n_discarded=200, n_steps=300)
     second, fourth = quartic_moments(QUARTIC, temperature)
     assert_mean_within_3_standard_errors(positions**2, second)
     precision = assert_mean_within_3_standard_errors(positions**4, fourth)
