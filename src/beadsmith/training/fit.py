@@ -86,8 +86,7 @@ def train(
 
     Parameters
     ----------
-    settings, network_settings, prior_settings : What to fit and how; without network settings the pair spline is the
-        force field.
+    settings, network_settings, prior_settings : What to fit and how; None for a pair spline without a network.
     mapped : Mapped trajectories, one or more state points.
     output, baseline_output : Folders of the force field and of the pair-spline force field.
     seed : Seed of the initial weights and of the order of the frames.
@@ -100,10 +99,7 @@ def train(
     InputError : data, settings and start do not fit each other, or CUDA is asked for but missing.
     PhysicsError : the loss became non-finite too often, or a constant of the prior is not positive.
     """
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' is asked for but torch sees no CUDA device", fix="Use 'device: cpu'.")
-    if settings.device == "cpu" and settings.batch_size >= LARGE_BATCH:
-        keep_freed_memory()
+    _prepare_device(settings)
     work = _read_work(settings, mapped, folder=Path(output).parent, seed=seed, identity=identity)
     with _limited_threads(settings.threads):
         previous = None if start is None else load_force_field(start)
@@ -118,33 +114,26 @@ def train(
         )
         baseline = force_field = ForceField(prior_fit.baseline, None, record)
         losses = {"zero_force": _measure_losses(work, None), "pair_spline": _measure_losses(work, baseline)}
-        details: dict[str, Any] = dict.fromkeys(("network", "noise_floor", "improvement", "gap"))
+        details: dict[str, Any] = {"network": None, "noise_floor": None}
         if network is not None:
             prior = prior_fit.terms if previous is None else list(previous.prior)
             network, details = _fit_all(work, network, prior, losses, progress)
             force_field = ForceField(prior, network, record)
-            losses |= {
-                "prior": _measure_losses(work, _PriorOnly(prior=prior, cutoff=force_field.cutoff)),
-                "network": _measure_losses(work, force_field),
-            }
-            details |= {
-                "improvement": compare_with_baseline(losses, work.labels),
-                "gap": measure_gap(losses, work.labels),
-            }
-        summary = {
-            "n_frames": {use: len(rows) for use, rows in work.rows.items()},
-            "n_sites": [trajectory.n_sites for trajectory in work.trajectories],
-            "seed": seed,
-            "settings": asdict(settings),
-            "prior": prior_fit.summary,
-            **tabulate_losses(losses, work.labels),
-            **details,
-        }
+            losses["prior"] = _measure_losses(work, _PriorOnly(prior=prior, cutoff=force_field.cutoff))
+            losses["network"] = _measure_losses(work, force_field)
+        summary = {**_summarise(work, losses), "prior": prior_fit.summary, **details}
     save_force_field(baseline, baseline_output)
     save_force_field(force_field, output)
     write_json(work.folder / "training.json", summary)
     shutil.rmtree(work.folder / CHECKPOINTS, ignore_errors=True)
     return summary
+
+
+def _prepare_device(settings: TrainingSettings) -> None:
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' is asked for but torch sees no CUDA device", fix="Use 'device: cpu'.")
+    if settings.device == "cpu" and settings.batch_size >= LARGE_BATCH:
+        keep_freed_memory()
 
 
 def _read_work(
@@ -309,6 +298,19 @@ def _measure_losses(work: _Work, model: ForceField | _PriorOnly | None) -> dict[
     return {
         use: force_field_losses(model, work.trajectories, rows, cutoff=model.cutoff, dtype=dtype)
         for use, rows in work.rows.items()
+    }
+
+
+def _summarise(work: _Work, losses: FrameLosses) -> dict[str, Any]:
+    has_network = "network" in losses
+    return {
+        "n_frames": {use: len(rows) for use, rows in work.rows.items()},
+        "n_sites": [trajectory.n_sites for trajectory in work.trajectories],
+        "seed": work.seed,
+        "settings": asdict(work.settings),
+        **tabulate_losses(losses, work.labels),
+        "improvement": compare_with_baseline(losses, work.labels) if has_network else None,
+        "gap": measure_gap(losses, work.labels) if has_network else None,
     }
 
 
