@@ -27,9 +27,13 @@ def invoke(*words: object):
     return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
 
 
+MAIN = "from beadsmith.cli import main; main()"
+
+
 def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
-    """Start the real program."""
-    call = [sys.executable, "-c", "from beadsmith.cli import main; main()", *map(str, words)]
+    """Start the real program, with the signals of a terminal: a test run in the background ignores SIGINT."""
+    call = [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);" + MAIN]
+    call += map(str, words)
     return subprocess.Popen(call, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
