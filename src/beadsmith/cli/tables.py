@@ -135,8 +135,8 @@ def show_losses(console: Console, training: dict[str, Any]) -> None:
     if floor := training.get("noise_floor"):
         low, high = floor["lower_bound"], floor["upper_bound"]
         console.print(
-            f"noise floor, from ever more frames: between {low['loss']:.5g} ± {low['loss_error']:.2g} and "
-            f"{high['loss']:.5g} ± {high['loss_error']:.2g}",
+            f"noise floor, extrapolated: at least {low['loss']:.5g} ± {low['loss_error']:.2g} (from training frames), "
+            f"at most {high['loss']:.5g} ± {high['loss_error']:.2g} (from held-out frames)",
             markup=False,
         )
 

@@ -6,8 +6,8 @@ can reach at this training budget. What a better network could reach, no curve o
 
 Fresh networks on few frames would not do within a bearable cost: after the same number of epochs they are far from
 their own minimum, and their training loss falls as frames are added. So each fit starts from the main one and goes on
-with a part of its frames, to the end (validation would choose the start). It forgets the other frames only partly: the
-slopes come out too small, which makes the bracket wider, never narrower.
+with a part of its frames, to the end (validation would choose the start). It forgets the other frames only partly, so
+the slopes come out too small. Near the minimum that makes the bracket wider; it is not proven in general.
 
 All losses are taken relative to the pair spline's on the same frames and given as they would be on the test frames:
 the label noise, which differs between frames by more than the bracket is wide, cancels.

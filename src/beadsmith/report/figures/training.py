@@ -100,7 +100,7 @@ def draw_noise_floor(training: dict[str, Any]) -> Figure | None:
     caption = (
         "Loss against the inverse number of training frames, extrapolated along a + b/n to infinitely many (left "
         "edge). The grey band between the two limits brackets the floor of this network at this training budget. "
-        "Error bars: one standard error from blocks."
+        "Fits on fewer frames go on from the main one. Error bars: one standard error from blocks."
     )
     return finish_figure(plot, "noise-floor", "Bracket of the noise floor", caption=caption, height=400)
 
