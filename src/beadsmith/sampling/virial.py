@@ -75,8 +75,8 @@ def compute_virial(
     Strain 2e-3, a compromise measured on liquid methanol: pairs that cross the Lennard-Jones cutoff under the strain
     make the energy jump, which adds a noise of 20 bar to a frame (growing as the strain shrinks; the spread between
     frames is 590 bar for 64 molecules; an Ewald tolerance of 5e-4 adds 10 bar, single precision 1 bar); the truncation
-    error grows with the square of the strain and is +1.4 bar. The jumps belong to the virial: only with them is the derivative of the truncated
-    energy plus its long-range correction the virial of the whole Lennard-Jones potential.
+    error grows with the square of the strain and is +1.4 bar. The jumps belong to the virial: only with them is the
+    derivative of the truncated energy plus its long-range correction the virial of the whole Lennard-Jones potential.
 
     Parameters
     ----------
