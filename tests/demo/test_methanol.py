@@ -143,7 +143,7 @@ def test_network_explains_enough_of_held_out_forces(losses, mapped):
 
 def test_network_does_not_overfit(losses, mapped, folder):
     training = json.loads((folder / "training.json").read_text())
-    n_train = training["split"]["n_train"]
+    n_train = training["n_frames"]["train"]
     gap = explained(losses, "force_field", slice(0, n_train)) - explained(losses, "force_field", held_out(mapped))
     assert gap <= 0.012
 
