@@ -139,7 +139,7 @@ def tabulate_speed(contents: RunContents) -> Table:
     for name, path in contents.simulation_files.items():
         rows += _describe_simulation(NAMES[name], contents.stage_summary(path), atomistic)
     return Table(
-        caption="Speed of the parts of this run on this machine; one measurement each, so good to about 10 %.",
+        caption="Speed of the parts of this run on this machine; one measurement each, as busy as the machine was.",
         header=("part", "speed", "simulated time", "over atomistic", "of what"),
         rows=tuple(rows),
     )
