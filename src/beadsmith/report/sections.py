@@ -212,7 +212,8 @@ def _compose_provenance(contents: RunContents) -> list[str | Table | list[Figure
     ]
     items: list[str | Table | list[Figure]] = [
         Table(
-            caption="How this run was made. The same configuration, seed and versions repeat it; with several sampling threads, up to chance.",
+            caption="How this run was made. The same configuration, seed and versions repeat it; with several "
+            "sampling threads, up to chance.",
             header=("item", "value"),
             rows=tuple((key, value) for key, value in facts if value),
         )
