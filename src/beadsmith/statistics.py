@@ -84,3 +84,14 @@ def statistical_inefficiency(series: Float[np.ndarray, "frames"]) -> float:
     cut = int(negative[0]) if len(negative) else n_samples
     lags = np.arange(1, cut)
     return max(1.0, 1.0 + 2.0 * float(np.sum((1.0 - lags / n_samples) * correlation[1:cut])))
+
+
+def leave_one_out_error(replicates: Float[np.ndarray, "blocks points"]) -> Float[np.ndarray, "points"]:
+    """Return the standard error sqrt((n-1)/n Σ (x_b - mean)²) from leave-one-block-out values; NaN with one block.
+
+    Source: B. Efron and C. Stein, Ann. Statist. 9, 586 (1981).
+    """
+    n_blocks = len(replicates)
+    if n_blocks < 2:
+        return np.full(replicates.shape[1:], np.nan)
+    return np.sqrt((n_blocks - 1) * replicates.var(axis=0))

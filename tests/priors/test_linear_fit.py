@@ -13,11 +13,11 @@ from beadsmith.priors.frames import split_frames, stream_frames
 from beadsmith.priors.linear_fit import (
     NormalEquations,
     accumulate_normal_equations,
-    jackknife_error,
     solve_normal_equations,
 )
 from beadsmith.priors.pair_terms import name_type_pairs
 from beadsmith.priors.splines import PairSpline
+from beadsmith.statistics import leave_one_out_error
 from example_liquids import add_forces, make_liquid
 
 CUTOFF = 0.9
@@ -193,7 +193,7 @@ def test_blocks_never_cross_segments_and_hold_every_frame_once(liquid):
 def test_jackknife_error_of_a_mean_is_its_standard_error():
     values = np.random.default_rng(0).normal(size=12)
     means = (values.sum() - values) / 11
-    assert jackknife_error(means[:, None])[0] == pytest.approx(values.std(ddof=1) / np.sqrt(12), rel=1e-12)
+    assert leave_one_out_error(means[:, None])[0] == pytest.approx(values.std(ddof=1) / np.sqrt(12), rel=1e-12)
 
 
 def test_missing_forces_are_refused(liquid):

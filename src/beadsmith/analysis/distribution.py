@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from beadsmith.statistics import mean_and_error
+from beadsmith.statistics import leave_one_out_error, mean_and_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,4 +122,4 @@ def jackknife_error(
         return float("nan")
     total = values.sum(axis=0)
     estimates = np.array([statistic((total - block) / (n_blocks - 1)) for block in values])
-    return float(np.sqrt((n_blocks - 1) / n_blocks * np.sum((estimates - estimates.mean()) ** 2)))
+    return float(leave_one_out_error(estimates[:, None])[0])

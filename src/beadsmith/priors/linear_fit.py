@@ -18,6 +18,7 @@ from beadsmith.batch import Batch, Pairs
 from beadsmith.energy import AbstractEnergyTerm, predict_prior
 from beadsmith.errors import InputError
 from beadsmith.priors.frames import FrameChunk
+from beadsmith.statistics import leave_one_out_error
 
 # Eigenvalues of the scaled normal matrix below this are rounding: the float64 precision times a few hundred columns.
 _RANK_TOLERANCE = 1e-13
@@ -89,18 +90,7 @@ class LinearSolution:
 
     def estimate_error(self, functional: Float[np.ndarray, "points coefficients"]) -> Float[np.ndarray, "points"]:
         """Return the block-jackknife standard error of linear functions of the coefficients."""
-        return jackknife_error(self.replicates @ functional.T)
-
-
-def jackknife_error(replicates: Float[np.ndarray, "blocks points"]) -> Float[np.ndarray, "points"]:
-    """Return the standard error sqrt((n-1)/n Σ (x_b - mean)²) from leave-one-block-out values; NaN with one block.
-
-    Source: B. Efron and C. Stein, Ann. Statist. 9, 586 (1981).
-    """
-    n_blocks = len(replicates)
-    if n_blocks < 2:
-        return np.full(replicates.shape[1:], np.nan)
-    return np.sqrt((n_blocks - 1) * replicates.var(axis=0))
+        return leave_one_out_error(self.replicates @ functional.T)
 
 
 def accumulate_normal_equations(

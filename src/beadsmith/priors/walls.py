@@ -11,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from beadsmith.errors import InputError, PhysicsError
-from beadsmith.priors.linear_fit import LinearSolution, jackknife_error
+from beadsmith.priors.linear_fit import LinearSolution
 from beadsmith.priors.repulsion import SWITCH_START, ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
 from beadsmith.priors.survey import PairSurvey
+from beadsmith.statistics import leave_one_out_error
 from beadsmith.units import ANGSTROM, thermal_energy
 
 STEEPNESS_RANGE = (5.0, 40.0)
@@ -173,9 +174,9 @@ def _find_tangent(
     repulsive = (force > 0.0) & (slope < 0.0)
     decay = np.where(repulsive, -slope, np.nan) / np.where(repulsive, force, np.nan)
     force_replicates = solution.replicates @ to_force.T
-    force_error = jackknife_error(force_replicates)
+    force_error = leave_one_out_error(force_replicates)
     with np.errstate(divide="ignore", invalid="ignore"):
-        decay_error = jackknife_error(-(solution.replicates @ to_slope.T) / force_replicates)
+        decay_error = leave_one_out_error(-(solution.replicates @ to_slope.T) / force_replicates)
     determined = repulsive & (force_error <= tolerances[0] * force) & (decay_error <= tolerances[1] * decay)
     window = max(1, round(0.5 * (spline.cutoff - spline.inner_distances[number]) / spline.n_intervals / _STEP))
     runs = np.flatnonzero([determined[at : at + window].all() for at in range(len(determined) - window + 1)])
