@@ -131,6 +131,7 @@ def make_training(type_names):
             ],
             "upper_bound": {"value": 0.758, "error": 0.004, "slope": 3.0, "loss": 28500.0, "loss_error": 150.0},
             "lower_bound": {"value": 0.75, "error": 0.003, "slope": -1.5, "loss": 28200.0, "loss_error": 120.0},
+            "estimate": {"value": 0.754, "error": 0.005, "loss": 28350.0, "loss_error": 180.0, "crossing": -1.6},
         },
         "prior": {
             "curves": [

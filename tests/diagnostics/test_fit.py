@@ -29,6 +29,7 @@ SOUND = {
         "points": [{"held_out": entry(0.78)}, {"held_out": entry(0.761)}],
         "upper_bound": entry(0.757, 0.001),
         "lower_bound": entry(0.752, 0.001),
+        "estimate": entry(0.7545, 0.003) | {"crossing": -3.5},
     },
 }
 
@@ -47,7 +48,7 @@ def change(path, value):
 def test_sound_training_passes_every_check():
     checks = check_fit(SOUND)
     assert worst_status(checks) == "pass"
-    assert len({check.name for check in checks}) == len(checks) == 9
+    assert len({check.name for check in checks}) == len(checks) == 10
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_sound_training_passes_every_check():
         (("network", "restarts"), 2, "training stable", "warn"),
         (("noise_floor", "upper_bound"), entry(0.73, 0.001), "enough frames", "warn"),
         (("noise_floor", "lower_bound"), entry(0.84, 0.001), "pair spline above noise floor", "warn"),
+        (("noise_floor", "estimate", "crossing"), 3.5, "noise floor bounds", "warn"),
     ],
 )
 def test_each_fault_is_found_by_its_check_alone(path, value, name, status):

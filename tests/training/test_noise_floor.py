@@ -42,6 +42,34 @@ def test_bounds_bracket_the_floor():
     assert "this network" in summary["meaning"]
 
 
+def test_limits_of_noisy_curves_cross_by_no_more_than_noise_and_their_pool_covers_the_floor():
+    """Both limits are a = 0.75: crossings scatter around 0 with Student tails; 2 s.e. cover 85 % or more of 200 trials.
+
+    The pooled error holds half the distance of the limits besides their own errors, so it covers more than one s.e.
+    """
+    generator = np.random.default_rng(3)
+    crossings, n_covered = [], 0
+    for _ in range(200):
+        held_out, train = make_curves(generator, 0.01)
+        estimate = summarise_noise_floor(
+            [100, 200, 400], train, held_out, reference_loss=1.0, zero_force_loss=1.0, epochs=[3, 3, 4]
+        )["estimate"]
+        crossings.append(estimate["crossing"])
+        n_covered += abs(estimate["value"] - 0.75) < 2.0 * estimate["error"]
+    # a normal median of 200 has a standard error of 1.25/14 = 0.09; Student tails make it little wider
+    assert abs(np.median(crossings)) < 4 * 0.11
+    assert n_covered > 170
+
+
+def test_limits_that_cross_beyond_noise_are_said_to():
+    held_out, train = make_curves(np.random.default_rng(4), 1e-3)
+    swapped = summarise_noise_floor(
+        [100, 200, 400], train + 0.03, held_out, reference_loss=1.0, zero_force_loss=1.0, epochs=[3, 3, 4]
+    )
+    assert swapped["estimate"]["crossing"] > 3.0
+    assert swapped["estimate"]["error"] > 0.01
+
+
 def test_one_size_cannot_be_extrapolated():
     with pytest.raises(InputError, match="two different"):
         fit_inverse_size(np.array([10.0, 10.0]), np.ones((2, 5)))

@@ -133,10 +133,11 @@ def show_losses(console: Console, training: dict[str, Any]) -> None:
         )
     console.print(table)
     if floor := training.get("noise_floor"):
-        low, high = floor["lower_bound"], floor["upper_bound"]
+        low, high, pooled = floor["lower_bound"], floor["upper_bound"], floor["estimate"]
         console.print(
-            f"noise floor, extrapolated: at least {low['loss']:.5g} ± {low['loss_error']:.2g} (from training frames), "
-            f"at most {high['loss']:.5g} ± {high['loss_error']:.2g} (from held-out frames)",
+            f"noise floor, extrapolated: {pooled['loss']:.5g} ± {pooled['loss_error']:.2g}, from "
+            f"{low['loss']:.5g} ± {low['loss_error']:.2g} (lower bound, training frames) and "
+            f"{high['loss']:.5g} ± {high['loss_error']:.2g} (upper bound, held-out frames)",
             markup=False,
         )
 

@@ -14,6 +14,9 @@ LARGEST_GAP = 0.012
 LARGEST_LATE_IMPROVEMENT = 0.003
 """Fraction of the force variance gained in the last quarter of the epochs; more means that training ended too soon."""
 
+LARGEST_CROSSING = 3.0
+"""Standard errors by which the bounds of the noise floor may cross by chance (1 in 700)."""
+
 LARGEST_EXCESS = 0.01
 """Distance of the held-out loss from its extrapolation to infinitely many frames, as fraction of the force variance."""
 
@@ -35,6 +38,7 @@ def check_fit(training: dict[str, Any]) -> list[Check]:
         ]
     if training["noise_floor"] is not None:
         checks += [_check_number_of_frames(training["noise_floor"]), _check_bracket(training)]
+        checks.append(_check_crossing(training["noise_floor"]))
     return checks
 
 
@@ -177,6 +181,19 @@ def _check_bracket(training: dict[str, Any]) -> Check:
         threshold=f">= {allowed:.1g}",
         meaning="Held-out loss of the pair spline above the lower bound of the noise floor, over the force variance.",
         remedy="The network is trained worse than the spline: raise its epochs, so that the bracket means something.",
+    )
+
+
+def _check_crossing(noise_floor: dict[str, Any]) -> Check:
+    crossing = _number(noise_floor["estimate"]["crossing"])
+    return Check(
+        name="noise floor bounds",
+        status="pass" if crossing <= LARGEST_CROSSING else "warn",
+        value=crossing,
+        unit="standard errors",
+        threshold=f"<= {LARGEST_CROSSING:g}",
+        meaning="How far the lower bound of the noise floor lies above the upper one: by chance alone half the time.",
+        remedy="The fits were not near their minimum: raise epochs and noise_floor_cost, or ignore the noise floor.",
     )
 
 

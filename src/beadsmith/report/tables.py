@@ -34,6 +34,13 @@ class Table:
     """Cells, one tuple a row."""
 
 
+_FLOOR_ROWS = (
+    ("upper_bound", "noise floor, upper bound"),
+    ("lower_bound", "noise floor, lower bound"),
+    ("estimate", "noise floor, pooled"),
+)
+
+
 def tabulate_losses(training: dict[str, Any]) -> Table:
     """Return the losses of all models on the same frames, and the bracket of the noise floor."""
     rows = []
@@ -45,7 +52,7 @@ def tabulate_losses(training: dict[str, Any]) -> Table:
             rows.append((title, *cells, format_percent(explained.get("test"))))
     floor = training.get("noise_floor")
     if floor:
-        for bound, title in (("upper_bound", "noise floor, upper bound"), ("lower_bound", "noise floor, lower bound")):
+        for bound, title in _FLOOR_ROWS:
             limit = floor[bound]
             loss = {"value": limit["loss"], "error": limit["loss_error"]}
             explained = {"value": 1.0 - limit["value"], "error": limit["error"]}

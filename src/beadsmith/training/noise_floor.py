@@ -4,6 +4,11 @@ A network fitted to n frames learns some of their noise: its loss on them is too
 high, both by about b/n. Extrapolated to 1/n = 0, the one bounds from below and the other from above what this network
 can reach at this training budget. What a better network could reach, no curve of a single network can tell.
 
+To first order in 1/n both lines end in the same point, the loss of this network on infinitely many frames: their limits
+are two estimates of one number, and noise alone lets them cross half of the time. So the pooled estimate is given as
+well, with how many standard errors the limits cross. A crossing beyond noise means that the fits were not near their
+minimum, so that a + b/n did not hold.
+
 Fresh networks on few frames would not do within a bearable cost: after the same number of epochs they are far from
 their own minimum, and their training loss falls as frames are added. So each fit starts from the main one and goes on
 with a part of its frames, to the end (validation would choose the start). It forgets the other frames only partly, so
@@ -13,6 +18,7 @@ All losses are taken relative to the pair spline's on the same frames and given 
 the label noise, which differs between frames by more than the bracket is wide, cancels.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +34,8 @@ from beadsmith.training.loss import Estimate, block_fractions, residual_losses
 MEANING = (
     "Loss of this network at this training budget, extrapolated to infinitely many frames as a + b/n: from held-out "
     "frames (upper bound) and from training frames (lower bound for this network). The fits on fewer frames start from "
-    "the main fit. Errors are those of the loss relative to the pair spline's on the same frames."
+    "the main fit. Errors are those of the loss relative to the pair spline's on the same frames. Both limits estimate "
+    "one number, so they may cross by chance; the estimate pools them."
 )
 
 
@@ -141,6 +148,19 @@ def summarise_noise_floor(
             "loss": limit.value * zero_force_loss,
             "loss_error": limit.error * zero_force_loss,
         }
+    lower, upper = bounds["lower_bound"], bounds["upper_bound"]
+    combined = math.hypot(lower["error"], upper["error"])
+    value = 0.5 * (lower["value"] + upper["value"])
+    # half the distance is kept in the error: curvature that a + b/n leaves out moves the limits apart
+    error = 0.5 * math.hypot(combined, upper["value"] - lower["value"])
+    bounds["estimate"] = {
+        "value": value,
+        "error": error,
+        "loss": value * zero_force_loss,
+        "loss_error": error * zero_force_loss,
+        # standard errors by which the lower bound lies above the upper one
+        "crossing": (lower["value"] - upper["value"]) / combined if combined > 0.0 else 0.0,
+    }
     points = [
         {"n_frames": size, "epochs": epochs[k], "train": describe(train[k]), "held_out": describe(held_out[k])}
         for k, size in enumerate(sizes)

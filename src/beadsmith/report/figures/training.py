@@ -87,9 +87,10 @@ def draw_noise_floor(training: dict[str, Any]) -> Figure | None:
             showlegend=False,
             hoverinfo="skip",
         )
+    pooled = floor["estimate"]
     plot.add_hrect(
-        y0=floor["lower_bound"]["value"],
-        y1=floor["upper_bound"]["value"],
+        y0=pooled["value"] - pooled["error"],
+        y1=pooled["value"] + pooled["error"],
         fillcolor=GRID,
         opacity=0.6,
         line_width=0,
@@ -99,8 +100,8 @@ def draw_noise_floor(training: dict[str, Any]) -> Figure | None:
     plot.update_yaxes(title_text="loss / zero-force loss")
     caption = (
         "Loss against the inverse number of training frames, extrapolated along a + b/n to infinitely many (left "
-        "edge). The grey band between the two limits brackets the floor of this network at this training budget. "
-        "Fits on fewer frames go on from the main one. Error bars: one standard error from blocks."
+        "edge). The two limits estimate one number, the floor of this network at this training budget, so they may "
+        "cross by chance; the grey band is their pooled value with its standard error. Fits on fewer frames go on from the main one. Error bars: one standard error from blocks."
     )
     return finish_figure(plot, "noise-floor", "Bracket of the noise floor", caption=caption, height=400)
 
