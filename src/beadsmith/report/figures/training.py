@@ -101,7 +101,8 @@ def draw_noise_floor(training: dict[str, Any]) -> Figure | None:
     caption = (
         "Loss against the inverse number of training frames, extrapolated along a + b/n to infinitely many (left "
         "edge). The two limits estimate one number, the floor of this network at this training budget, so they may "
-        "cross by chance; the grey band is their pooled value with its standard error. Fits on fewer frames go on from the main one. Error bars: one standard error from blocks."
+        "cross by chance; the grey band is their pooled value with its standard error. Fits on fewer "
+        "frames go on from the main one. Error bars: one standard error from blocks."
     )
     return finish_figure(plot, "noise-floor", "Bracket of the noise floor", caption=caption, height=400)
 
