@@ -58,8 +58,9 @@ def test_mean_virial_pressure_at_constant_pressure_is_the_applied_one_within_4_s
     virial = np.trace(isobaric.virial, axis1=1, axis2=2)
     pressures = (isobaric.topology.n_molecules * thermal_energy(298.15) + virial / 3.0) / volumes
     mean, error = block_mean_and_error(pressures / BAR, n_blocks=14)
-    # frames scatter by 590 bar and are nearly independent: the error is about 30 bar, of a kinetic part of 360 bar
-    assert error < 60.0
+    # Frames scatter by 590 bar and follow the slow volume: 140 ps give an error of 45 to 60 bar, itself known to 20 %.
+    # The kinetic part is 360 bar; the test must be able to see it missing or counted twice, 4 standard errors away
+    assert 4.0 * error < 360.0
     assert abs(mean - 1.0) < 4.0 * error
 
 
