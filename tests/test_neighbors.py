@@ -100,3 +100,44 @@ def test_a_position_that_is_not_finite_is_refused():
     positions[1, 2] = np.nan
     with pytest.raises(InputError, match="not finite"):
         find_pairs(make_batch(positions), 1.0)
+
+
+def breadth_first_classes(bonds, n_sites):
+    """Return the slow twin's classes of all pairs of one molecule, walking from each site."""
+    neighbours = [{b for a, b in [*bonds, *((b, a) for a, b in bonds)] if a == site} for site in range(n_sites)]
+    classes = np.full((n_sites, n_sites), 4)
+    for origin in range(n_sites):
+        shell, seen = {origin}, {origin}
+        for n_bonds in (1, 2, 3):
+            shell = {b for a in shell for b in neighbours[a]} - seen
+            seen |= shell
+            classes[origin, sorted(shell)] = n_bonds
+    return classes
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bond_classes_of_replicas_of_a_random_graph_equal_a_breadth_first_search(seed):
+    """Trees with extra bonds hold rings of every size, which reach a site along walks of different length."""
+    generator = np.random.default_rng(seed)
+    n_sites, n_systems = 12, 3
+    tree = [(int(generator.integers(k)), k) for k in range(1, n_sites)]
+    extra = [tuple(sorted(map(int, generator.choice(n_sites, 2, replace=False)))) for _ in range(4)]
+    bonds = sorted(set(tree + extra))
+    everywhere = [(a + s * n_sites, b + s * n_sites) for s in range(n_systems) for a, b in bonds]
+    positions = generator.random((n_systems * n_sites, 3))
+    molecule = np.repeat(np.arange(n_systems), n_sites).tolist()
+    pairs = find_pairs(make_batch(positions, None, molecule=molecule, bonds=everywhere, n_systems=n_systems), 5.0)
+    assert pairs.n_pairs == n_systems * n_sites * (n_sites - 1)
+    first, second = pairs.index.numpy() % n_sites
+    assert pairs.bond_class.numpy().tolist() == breadth_first_classes(bonds, n_sites)[first, second].tolist()
+
+
+def test_open_systems_give_the_same_pairs_by_all_pairs_and_by_cells(monkeypatch):
+    positions = 1.5 * np.random.default_rng(7).random((5 * 14, 3))
+    batch = make_batch(positions, None, n_systems=5)
+    by_all_pairs = find_pairs(batch, 0.8)
+    monkeypatch.setattr("beadsmith.neighbors._MOST_SITES_FOR_ALL_PAIRS", 1)
+    by_cells = find_pairs(batch, 0.8)
+    assert 0 < by_cells.n_pairs < 5 * 14 * 13
+    for field in ("index", "row_offsets", "half", "shifts", "bond_class"):
+        assert torch.equal(getattr(by_all_pairs, field), getattr(by_cells, field)), field

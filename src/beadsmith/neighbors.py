@@ -15,6 +15,9 @@ from torch import Tensor
 from beadsmith.batch import Batch, Pairs
 from beadsmith.errors import InputError
 
+_MOST_SITES_FOR_ALL_PAIRS = 64
+"""In open systems up to this size every site is compared with every other, in all systems at once."""
+
 OTHER_MOLECULE, BOND, ANGLE, DIHEDRAL, SAME_MOLECULE = range(5)
 """Values of `Pairs.bond_class`: other molecule, 1-2, 1-3, 1-4, same molecule farther apart."""
 
@@ -41,13 +44,16 @@ def find_pairs(batch: Batch, cutoff: float) -> Pairs:
     counts = np.bincount(batch.system_index.cpu().numpy(), minlength=batch.n_systems)
     cells = None if batch.cell is None else batch.cell.detach().to("cpu", torch.float64).numpy()
     starts = np.concatenate([[0], np.cumsum(counts)])
-    found = [
-        _find_in_one_system(positions[starts[s] : starts[s + 1]], None if cells is None else cells[s], cutoff)
-        for s in range(batch.n_systems)
-    ]
-    first = np.concatenate([i + start for (i, _, _), start in zip(found, starts, strict=False)])
-    second = np.concatenate([j + start for (_, j, _), start in zip(found, starts, strict=False)])
-    shifts = np.concatenate([shift for _, _, shift in found])
+    if cells is None and counts.max() <= _MOST_SITES_FOR_ALL_PAIRS:
+        first, second, shifts = _compare_all(positions, counts, cutoff)
+    else:
+        found = [
+            _find_in_one_system(positions[starts[s] : starts[s + 1]], None if cells is None else cells[s], cutoff)
+            for s in range(batch.n_systems)
+        ]
+        first = np.concatenate([i + start for (i, _, _), start in zip(found, starts, strict=False)])
+        second = np.concatenate([j + start for (_, j, _), start in zip(found, starts, strict=False)])
+        shifts = np.concatenate([shift for _, _, shift in found])
     half = np.flatnonzero((first < second) | ((first == second) & _is_positive(shifts)))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(first, minlength=batch.n_sites))])
     device = batch.positions.device
@@ -173,6 +179,19 @@ def _find_in_one_system(
     return first[order], second[order], shifts[order]
 
 
+def _compare_all(
+    positions: Float[np.ndarray, "sites 3"], counts: Int[np.ndarray, "systems"], cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs of all open systems at once, sorted."""
+    partners = np.repeat(counts, counts)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    first = np.repeat(np.arange(len(positions)), partners)
+    second = np.arange(partners.sum()) + np.repeat(starts - (np.cumsum(partners) - partners), partners)
+    squares = ((positions[second] - positions[first]) ** 2).sum(1)
+    kept = (squares < cutoff * cutoff) & (first != second)
+    return first[kept], second[kept], np.zeros((int(kept.sum()), 3), dtype=np.int64)
+
+
 def _is_positive(shifts: np.ndarray) -> np.ndarray:
     """Tell whether the first non-zero component of each shift is positive."""
     x, y, z = shifts.T
@@ -181,34 +200,43 @@ def _is_positive(shifts: np.ndarray) -> np.ndarray:
 
 def _classify(batch: Batch, pairs: Pairs) -> Tensor:
     """Return the bond class of each pair; only the nearest image of two sites counts as intramolecular."""
-    neighbours: list[set[int]] = [set() for _ in range(batch.n_sites)]
-    for a, b in batch.bonds.cpu().tolist():
-        neighbours[a].add(b)
-        neighbours[b].add(a)
     first, second = pairs.index.cpu().numpy()
     molecule = batch.molecule_index.cpu().numpy()
     inside = np.flatnonzero((molecule[first] == molecule[second]) & (first != second))
-    vectors = pair_vectors(batch.positions.detach(), batch.cell, batch.system_index, pairs)
-    distance = (vectors.cpu().double() ** 2).sum(1).numpy()
-    nearest: dict[tuple[int, int], int] = {}
-    for pair in inside.tolist():
-        key = (int(first[pair]), int(second[pair]))
-        if key not in nearest or distance[pair] < distance[nearest[key]]:
-            nearest[key] = pair
     classes = np.zeros(pairs.n_pairs, dtype=np.int64)
-    separation = {}
-    for (a, b), pair in nearest.items():
-        if a not in separation:
-            separation[a] = _graph_distances(neighbours, a)
-        classes[pair] = separation[a].get(b, SAME_MOLECULE)
+    if len(inside) == 0:
+        return torch.from_numpy(classes).to(pairs.index.device)
+    vectors = pair_vectors(batch.positions.detach(), batch.cell, batch.system_index, pairs)
+    distances = (vectors.cpu().double() ** 2).sum(1).numpy()[inside]
+    keys = first[inside] * batch.n_sites + second[inside]
+    order = np.lexsort((distances, keys))
+    keys, nearest = np.unique(keys[order], return_index=True)
+    known, separations = _find_separations(batch.bonds.cpu().numpy(), batch.n_sites)
+    place = np.minimum(np.searchsorted(known, keys), max(len(known) - 1, 0))
+    is_known = known[place] == keys if len(known) else np.zeros(len(keys), dtype=bool)
+    found = separations[place] if len(known) else np.zeros(len(keys), dtype=np.int64)
+    classes[inside[order[nearest]]] = np.where(is_known, found, SAME_MOLECULE)
     return torch.from_numpy(classes).to(pairs.index.device)
 
 
-def _graph_distances(neighbours: list[set[int]], origin: int) -> dict[int, int]:
-    """Return the sites one, two and three bonds away from a site with that number of bonds."""
-    distances: dict[int, int] = {origin: 0}
-    shell = {origin}
-    for n_bonds in (BOND, ANGLE, DIHEDRAL):
-        shell = {b for a in shell for b in neighbours[a]} - distances.keys()
-        distances.update(dict.fromkeys(shell, n_bonds))
-    return distances
+def _find_separations(
+    bonds: Int[np.ndarray, "bonds 2"], n_sites: int
+) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]:
+    """Return the pairs of sites one, two and three bonds apart as sorted keys a · n_sites + b, and their separations.
+
+    Walks along bonds grow by one bond at a time; the shortest walk between two sites counts.
+    """
+    ends = np.concatenate([bonds, bonds[:, ::-1]]).astype(np.int64)
+    ends = ends[np.argsort(ends[:, 0], kind="stable")]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(ends[:, 0], minlength=n_sites))])
+    walks = [ends]
+    for _ in (ANGLE, DIHEDRAL):
+        start, last = walks[-1].T
+        counts = offsets[last + 1] - offsets[last]
+        step = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        walks.append(np.stack([np.repeat(start, counts), ends[np.repeat(offsets[last], counts) + step, 1]], axis=1))
+    keys = np.concatenate([walk[:, 0] * n_sites + walk[:, 1] for walk in walks])
+    separations = np.repeat(np.array([BOND, ANGLE, DIHEDRAL]), [len(walk) for walk in walks])
+    # np.unique returns first places, so that the shortest of several walks counts
+    known, place = np.unique(keys, return_index=True)
+    return known, separations[place]
