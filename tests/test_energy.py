@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict
+from beadsmith.batch import build_batch
+from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict, predict_network, trust_fused
 from beadsmith.neighbors import find_pairs, pair_vectors
+from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid
 from example_systems import CELLS, make_batch
 
 
@@ -175,3 +177,45 @@ def test_channel_weights_scale_their_channel():
         for weights in ([1.0, 0.0], [0.0, 1.0], [2.0, -3.0])
     ]
     torch.testing.assert_close(parts[2], 2.0 * parts[0] - 3.0 * parts[1], rtol=1e-12, atol=1e-9)
+
+
+class MiscompiledNetwork(DensityNetwork):
+    """A network whose compiled path is off by a given fraction, as a compiler's mistake would make it."""
+
+    def __init__(self, fraction: float) -> None:
+        super().__init__(-8.0, 1.5)
+        self.fraction = fraction
+
+    def pair_gradient(self, *inputs, create_graph=False):
+        energies, gradient = super().pair_gradient(*inputs, create_graph=create_graph)
+        return energies, gradient * (1.0 + self.fraction) if self.is_fused else gradient
+
+
+def test_wrong_compiled_forces_are_found_on_a_frame_and_replaced_by_plain_torch_with_a_warning():
+    liquid = make_labelled_liquid(0, n_frames=1)
+    batch = build_batch(liquid, np.array([0]), dtype=torch.float64)
+    pairs = find_pairs(batch, CUTOFF)
+    network = MiscompiledNetwork(1e-3)
+    with pytest.warns(UserWarning, match="plain torch"):
+        error = trust_fused(network, batch, pairs)
+    assert error == pytest.approx(1e-3)
+    expected = predict_network(DensityNetwork(-8.0, 1.5), batch, pairs).forces
+    assert torch.equal(predict_network(network, batch, pairs).forces, expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_right_compiled_forces_stay():
+    liquid = make_labelled_liquid(0, n_frames=1)
+    batch = build_batch(liquid, np.array([0]), dtype=torch.float64)
+    network = MiscompiledNetwork(1e-12)
+    assert trust_fused(network, batch, find_pairs(batch, CUTOFF)) < 1e-10
+    assert network.is_fused
+
+
+@pytest.mark.filterwarnings("ignore:compiled forces")
+def test_compiled_forces_that_are_not_numbers_are_not_trusted():
+    liquid = make_labelled_liquid(0, n_frames=1)
+    batch = build_batch(liquid, np.array([0]), dtype=torch.float64)
+    network = MiscompiledNetwork(float("nan"))
+    trust_fused(network, batch, find_pairs(batch, CUTOFF))
+    assert not network.is_fused

@@ -1,5 +1,6 @@
 """The contracts of networks and energy terms, and the one function that turns them into forces and virials."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,7 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from beadsmith.batch import Batch, Pairs, Prediction
-from beadsmith.neighbors import pair_vectors, pairs_within
+from beadsmith.kernels.pair_sums import find_vectors, sum_forces, sum_virial
+from beadsmith.neighbors import pairs_within
+
+_FUSED_TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
+"""Largest rounding error of forces, relative to the largest force of a frame."""
 
 
 class AbstractNetwork(nn.Module, ABC):
@@ -20,6 +25,8 @@ class AbstractNetwork(nn.Module, ABC):
     """Name of the class in files and settings."""
     takes_longer_lists: ClassVar[bool] = False
     """Whether pairs beyond the cutoff may be passed: they then add exact zeros, and cutting them away is saved."""
+    is_fused: bool = True
+    """Whether `pair_gradient` may use compiled sweeps; without, it differentiates `forward`."""
     cutoff: float
     """Largest distance that matters [nm]; energy and force vanish there."""
     n_channels: int
@@ -148,7 +155,7 @@ def predict_network(
     With g = dE/d(pair vector): F_i = Σ g(pairs from i) − Σ g(pairs to i), virial = −Σ D ⊗ g with D the vector between
     the centres of the two molecules.
     """
-    vectors = pair_vectors(batch.positions.detach(), batch.cell, batch.system_index, pairs)
+    vectors = find_vectors(batch, pairs)
     if pairs.cutoff > network.cutoff and not network.takes_longer_lists:
         pairs, kept = pairs_within(pairs, vectors, network.cutoff)
         vectors = vectors.index_select(0, kept)
@@ -161,15 +168,40 @@ def predict_network(
         weights.expand(batch.n_sites, network.n_channels),
         create_graph=create_graph,
     )
-    first, second = pairs.index[0], pairs.index[1]
-    forces = torch.zeros_like(batch.positions).index_add(0, first, gradient).index_add(0, second, -gradient)
-    centre_vectors = vectors + _centre_offset(batch, pairs)
-    system = batch.system_index.index_select(0, first)
+    virial = sum_virial(vectors, gradient, pairs.index, _centre_offsets(batch), batch.system_index, batch.n_systems)
     return Prediction(
         energy=_sum_by_system(energies, batch.system_index, batch.n_systems),
-        forces=forces,
-        virial=_virial(centre_vectors, gradient.detach(), system, batch.n_systems),
+        forces=sum_forces(pairs.index, gradient, batch.n_sites),
+        virial=0.5 * (virial + virial.transpose(1, 2)),
     )
+
+
+@torch.no_grad()
+def trust_fused(network: AbstractNetwork, batch: Batch, pairs: Pairs) -> float:
+    """Compare the forces of compiled sweeps with those of plain torch; where they disagree, use plain torch and warn.
+
+    Compilers have been seen to produce wrong forces without a word, on some machines and versions only. Call this
+    with a real frame before a force field is used.
+
+    Returns
+    -------
+    The largest difference relative to the largest force, 0 if no sweep is compiled.
+    """
+    network.is_fused = False
+    expected = predict_network(network, batch, pairs).forces.double()
+    network.is_fused = True
+    found = predict_network(network, batch, pairs).forces.double()
+    largest = float(expected.abs().max())
+    error = float((found - expected).abs().max()) / largest if largest > 0.0 else float(found.abs().max())
+    # written so that an error that is not a number counts as one
+    if not error <= _FUSED_TOLERANCE[batch.positions.dtype]:
+        network.is_fused = False
+        warnings.warn(
+            f"compiled forces of '{network.kind}' differ from plain torch by {error:.1e} of the largest force: using "
+            "plain torch, which is slower. Please report this with the versions of numba, torch and the processor",
+            stacklevel=2,
+        )
+    return error
 
 
 def predict_prior(terms: list[AbstractEnergyTerm], batch: Batch, pairs: Pairs) -> Prediction:
@@ -211,27 +243,15 @@ def molecule_centres(batch: Batch) -> Float[Tensor, "molecules 3"]:
     return sums / masses[:, None]
 
 
-def _centre_offset(batch: Batch, pairs: Pairs) -> Tensor | float:
-    """Return what turns a pair vector into the vector between the two molecules' centres."""
+def _centre_offsets(batch: Batch) -> Tensor | None:
+    """Return the centre of each site's molecule minus the site [nm], or None if every site is a molecule."""
     centres = molecule_centres(batch)
     if len(centres) == batch.n_sites:
-        return 0.0
-    offset = centres.index_select(0, batch.molecule_index) - batch.positions.detach()
-    return offset.index_select(0, pairs.index[1]) - offset.index_select(0, pairs.index[0])
+        return None
+    return centres.index_select(0, batch.molecule_index) - batch.positions.detach()
 
 
 def _sum_by_system(values: Tensor, system_index: Tensor, n_systems: int) -> Tensor:
     """Sum site values of each system in float64."""
     # float64: a float32 sum over thousands of sites loses the digits that an energy drift is read from
     return torch.zeros(n_systems, dtype=torch.float64, device=values.device).index_add(0, system_index, values.double())
-
-
-def _virial(vectors: Tensor, gradient: Tensor, system: Tensor, n_systems: int) -> Tensor:
-    if n_systems == 1:
-        # no matrix product: BLAS sums in an order that depends on the process, and a resumed run must be bit-equal
-        forces = gradient.double()
-        virial = -torch.stack([(vectors[:, k, None].double() * forces).sum(0) for k in range(3)])[None]
-    else:
-        outer = vectors.double()[:, :, None] * gradient.double()[:, None, :]
-        virial = -torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=vectors.device).index_add(0, system, outer)
-    return 0.5 * (virial + virial.transpose(1, 2))

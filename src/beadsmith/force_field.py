@@ -19,7 +19,7 @@ from beadsmith.batch import Batch, Pairs, Prediction
 from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict
 from beadsmith.errors import InputError
 from beadsmith.io.records import hash_file, read_json, replacing, topology_from_json, topology_to_json, write_json
-from beadsmith.networks.hipnn import Hipnn
+from beadsmith.networks.kinds import NETWORKS
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
 from beadsmith.topology import Topology, group_equal_molecules
@@ -27,7 +27,6 @@ from beadsmith.trajectory import StatePoint
 
 FORMAT_VERSION = 1
 
-_NETWORKS: dict[str, type[AbstractNetwork]] = {"hipnn": Hipnn}
 _TERMS: dict[str, type[AbstractEnergyTerm]] = {"exponential_repulsion": ExponentialRepulsion, "pair_spline": PairSpline}
 
 
@@ -213,7 +212,7 @@ def load_force_field(folder: Path) -> ForceField:
             metadata=dict(data["metadata"]),
         )
         prior = [_build(_TERMS, entry) for entry in data["prior"]]
-        network = None if data["network"] is None else _build(_NETWORKS, data["network"])
+        network = None if data["network"] is None else _build(NETWORKS, data["network"])
         force_field = ForceField(prior, network, record)
         weights = safetensors.torch.load_file(weights_file)
         force_field.load_state_dict(_as_stored(force_field, weights))

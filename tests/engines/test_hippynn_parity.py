@@ -110,6 +110,33 @@ def test_energies_and_forces_of_periodic_boxes_equal_hippynn(l_max, n_interactio
         torch.testing.assert_close(forces, expected, rtol=0.0, atol=tolerance * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("l_max", [1, 2])
+def test_two_threads_give_the_energies_and_forces_of_hippynn(l_max, dtype):
+    tolerance = 1e-5 if dtype is torch.float32 else 1e-10
+    peer, readout, ours = build_both(l_max, 2, 2, dtype)
+    box = build_box(n_sites=216, n_types=2, cutoff=0.8, seed=0, dtype=dtype)
+    energies, gradient = predict_with_peer(peer, readout, box)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for create_graph in (False, True):
+            found = ours.pair_gradient(
+                box.types,
+                box.pair_index,
+                box.pair_vectors,
+                box.bond_class,
+                torch.ones(216, 1, dtype=dtype),
+                create_graph=create_graph,
+            )
+            for one, expected in ((found[0], energies), (sum_forces(box, found[1]), sum_forces(box, gradient))):
+                torch.testing.assert_close(
+                    one.detach(), expected, rtol=0.0, atol=tolerance * float(expected.abs().max())
+                )
+    finally:
+        torch.set_num_threads(before)
+
+
 def sum_forces(box, gradient: torch.Tensor) -> torch.Tensor:
     """Return the force on each site from the derivative with respect to each pair vector."""
     forces = torch.zeros(len(box.types), 3, dtype=gradient.dtype)

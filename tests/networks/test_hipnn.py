@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
+from beadsmith.kernels.threads import split_rows
 from beadsmith.networks.hipnn import Hipnn, HipnnSettings, build_hipnn
 from beadsmith.testing import build_box, check_network, evaluate, join
 
@@ -47,7 +49,7 @@ def test_published_radial_functions_have_the_published_centres_and_width():
 
 def test_radial_function_is_one_times_the_cutoff_function_at_its_centre():
     sensitivities = build().blocks[0].interaction.sensitivities
-    values = sensitivities(sensitivities.centres)
+    values = sensitivities(sensitivities.centres, torch.zeros(7, dtype=torch.int64))
     expected = torch.cos(torch.pi * sensitivities.centres / (2 * 0.9)) ** 2
     torch.testing.assert_close(values.diagonal(), expected)
 
@@ -84,11 +86,75 @@ def test_energies_of_a_box_do_not_depend_on_the_rest_of_its_batch_by_a_single_bi
     assert torch.equal(together, torch.cat([evaluate(network, box)[0] for box in boxes]))
 
 
-def test_wide_networks_predict_the_same_with_and_without_a_graph():
-    network = build(n_features=70)
+@pytest.mark.parametrize("n_interactions", [1, 2])
+def test_wide_networks_predict_the_same_with_and_without_a_graph(n_interactions):
+    network = build(n_features=70, n_interactions=n_interactions)
     box = build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0)
     for one, other in zip(evaluate(network.double(), box), evaluate(network, box, create_graph=True), strict=True):
         torch.testing.assert_close(one, other.detach(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.fixture
+def two_threads():
+    """Let the sweeps run on two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def differentiate_forces(network, box):
+    """Return energies, gradient and the parameters' gradients of a loss on both."""
+    energies, gradient = evaluate(network, box, create_graph=True)
+    parameters = torch.autograd.grad(energies.sum() + (gradient**2).sum(), list(network.parameters()))
+    return [energies.detach(), gradient.detach(), *parameters]
+
+
+@pytest.mark.parametrize("n_interactions", [1, 2])
+def test_two_threads_predict_and_train_like_the_twin_and_repeat_every_bit(two_threads, n_interactions):
+    network = build(2, l_max=2, n_interactions=n_interactions, pair_classes=True).double()
+    box = build_box(n_sites=258, n_types=2, cutoff=0.9, seed=0)
+    assert len(split_rows(torch.bincount(box.pair_index[0]).cumsum(0).numpy())) == 2
+    found, again = (differentiate_forces(network, box) for _ in range(2))
+    weights = torch.ones(258, 1, dtype=torch.float64)
+    arguments = (box.types, box.pair_index, box.pair_vectors, box.bond_class, weights)
+    energies, gradient = AbstractNetwork.pair_gradient(network, *arguments, create_graph=True)
+    slopes = torch.autograd.grad(
+        energies.sum() + (gradient**2).sum(), list(network.parameters()), allow_unused=True, materialize_grads=True
+    )
+    for one, two, twin in zip(found, again, [energies.detach(), gradient.detach(), *slopes], strict=True):
+        assert torch.equal(one, two)
+        # rounding of sums over 12,000 pairs in float64
+        torch.testing.assert_close(one, twin, rtol=0.0, atol=1e-10 * max(1.0, float(twin.abs().max())))
+    for one, other in zip(evaluate(network, box), found, strict=False):
+        torch.testing.assert_close(one, other, rtol=0.0, atol=1e-10 * max(1.0, float(other.abs().max())))
+
+
+@pytest.mark.parametrize("n_interactions", [1, 2])
+def test_a_network_with_pair_classes_keeps_the_contract_of_a_network(n_interactions):
+    network = build(2, l_max=2, n_interactions=n_interactions, pair_classes=True)
+    for block in network.blocks:
+        torch.nn.init.uniform_(block.interaction.sensitivities.amplitudes, 0.5, 1.5, generator=torch.Generator())
+    check_network(network, 2)
+
+
+def test_pair_classes_start_as_a_network_without_them_and_then_tell_bonded_pairs_apart():
+    plain, classes = build(n_interactions=2), build(n_interactions=2, pair_classes=True)
+    box = build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0, dtype=torch.float32)
+    bonded = replace(box, bond_class=torch.ones_like(box.bond_class))
+    for one, other in zip(evaluate(plain, bonded), evaluate(classes, bonded), strict=True):
+        assert torch.equal(one, other)
+    with torch.no_grad():
+        classes.blocks[0].interaction.sensitivities.amplitudes[1] = 0.5
+    assert torch.equal(evaluate(classes, box)[0], evaluate(plain, box)[0])
+    assert not torch.equal(evaluate(classes, bonded)[0], evaluate(plain, box)[0])
+
+
+def test_networks_without_pair_classes_have_no_amplitudes_to_load():
+    assert not [name for name in build().state_dict() if "amplitudes" in name]
+    config = build().to_config()
+    del config["settings"]["pair_classes"]
+    assert Hipnn.from_config(config).settings == build().settings
 
 
 def test_a_position_that_is_not_a_number_reaches_the_energy():

@@ -1,12 +1,12 @@
 """Liquid methanol with OPLS-AA against another engine: density at 1 bar, virial pressure, pair distribution.
 
-Density: GROMACS 2022.5 with the OPLS-AA files it distributes (the published parameters; types opls_154 to opls_157, the
-1-4 pairs of the torsion), 256 molecules, 298.15 K, 1 bar, bonds to hydrogen constrained, 0.95 nm cutoff, PME, dispersion
-correction, v-rescale and C-rescale, 1.1 ns after 200 ps: 0.77645 ± 0.0011 g/cm³. No printed value for this all-atom force
-field could be found. Experiment: 0.7866 g/cm³; the united-atom OPLS of 1986 gives about 0.76 g/cm³.
+Density: GROMACS 2022.5 with the OPLS-AA files it distributes (the published parameters; types opls_154 to opls_157 and
+the 1-4 pairs of the torsion), 256 molecules, 298.15 K, 1 bar, bonds to hydrogen constrained, cutoff 0.95 nm, PME,
+dispersion correction, v-rescale and C-rescale, 1.1 ns after 200 ps: 0.77645 ± 0.0011 g/cm³. No printed value for this
+all-atom force field could be found. Experiment: 0.7866 g/cm³; the united-atom OPLS of 1986 gives about 0.76 g/cm³.
 
-Pair distribution: the methanol tutorial of VOTCA (V. Rühle et al., J. Chem. Theory Comput. 5, 3211 (2009)), GROMACS with
-the same types, flexible bonds and a cutoff of 1.22 nm: 1,000 molecules at 300 K in a box of 4.09 nm.
+Pair distribution: the methanol tutorial of VOTCA (V. Rühle et al., J. Chem. Theory Comput. 5, 3211 (2009)), GROMACS
+with the same types, flexible bonds and a cutoff of 1.22 nm: 1,000 molecules at 300 K in a box of 4.09 nm.
 """
 
 import os

@@ -140,6 +140,9 @@ def _field_schema(field: SettingsField) -> dict[str, Any]:
 def _type_schema(kind: Any) -> dict[str, Any]:
     if (members := dataclass_members(kind)) or sequence_type(kind) is not None:
         options = [_section_schema(member) for member in members]
+        for option in options[1:]:
+            # only the first of several classes may leave out which one it is
+            option["required"] = ["kind", *option["required"]]
         if sequence_type(kind) is not None:
             options.append(_sequence_schema(_arguments(kind)))
     elif (unit := unit_of(kind)) is not None:

@@ -8,6 +8,7 @@ from beadsmith.analysis.evaluate import EvaluationSettings
 from beadsmith.errors import InputError
 from beadsmith.mapping.apply import MappingSettings
 from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings
 from beadsmith.sampling.run import SamplingSettings
 from beadsmith.sampling.systems import SystemSettings
@@ -71,8 +72,8 @@ class RunSettings:
     """From atoms to beads."""
     prior: PriorSettings = field(default_factory=PriorSettings)
     """Excluded volume, and the pair-spline force field that the network is compared with."""
-    network: HipnnSettings | None = field(default_factory=HipnnSettings)
-    """The learned part of the force field; 'none' leaves the pair splines alone."""
+    network: NetworkSettings | None = field(default_factory=HipnnSettings)
+    """The learned part of the force field; its kind is hipnn, schnet or mace. 'none' leaves the pair splines alone."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
     """Force matching."""
     start_from: str | None = None

@@ -1,117 +1,187 @@
 """Sums over neighbours of s_ν u_m, and their derivatives, compiled by numba; notation as in `beadsmith.kernels.rows`.
 
-The readable twin is `beadsmith.networks.sweeps.environment_sums`.
+The readable twin is `beadsmith.networks.sweeps.environment_sums`. A sweep takes the sites from `start` to `stop`.
+
+Arguments that all share (arrays of one precision; K and the features padded to whole vectors)
+----------------------------------------------------------------------------------------------
+pairs : Pairs in the order of the sweep, start of each (site, kind) among them, vectors (pairs, 3).
+functions : c_ν, w_ν, amplitudes (classes, K), class of each pair, cutoff.
 """
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
 # numba infers types itself; annotations would only be checked at calls that Python never makes
 
 import numpy as np
 
-from beadsmith.kernels.rows import (
-    allocate,
-    compiled,
-    evaluate,
-    evaluate_value,
-    load_direction,
-    load_row,
-    write_gradient,
-)
+from beadsmith.kernels.gaussians import collect_parameters_, evaluate_, scale_
+from beadsmith.kernels.products import multiply_, take_dots_
+from beadsmith.kernels.rows import compiled, load_direction, load_pairs, longest_row, write_gradient
+from beadsmith.kernels.site_layers import BLOCK
 
 
 @compiled
-def sum_environments(offsets, vectors, kinds, centres, weights, cutoff, shape):
-    """Return A[i,m,t,ν] = Σ_j s_ν u_m over the neighbours of kind t; `shape` is (components, kinds)."""
-    n_sites, n_functions = offsets.shape[0] - 1, centres.shape[0]
-    n_components, n_kinds = shape
-    zero = vectors.dtype.type(0.0)
-    sums = np.zeros((n_sites, n_components, n_kinds, n_functions), vectors.dtype)
-    chosen, radial, angular, _, rows = allocate(offsets, vectors.dtype)
-    value = rows[0]
-    for i in range(n_sites):
-        for t in range(n_kinds):
-            kind = t if n_kinds > 1 else -1
-            _, padded = load_row(vectors, kinds, kind, offsets[i], offsets[i + 1], cutoff, chosen, radial, angular)
-            for k in range(n_functions):
-                evaluate_value(radial, padded, centres[k], weights[k], value)
-                for m in range(n_components):
-                    total = zero
-                    for q in range(padded):
-                        total += value[q] * angular[m, q]
-                    sums[i, m, t, k] = total
-    return sums
+def allocate(width, n_functions, dtype):
+    """Return memory for the pairs of a block: three radial rows, nine angular rows, values and slopes."""
+    return (
+        np.empty((3, width), dtype),
+        np.empty((9, width), dtype),
+        np.zeros((width, n_functions), dtype),
+        np.zeros((width, n_functions), dtype),
+    )
 
 
 @compiled
-def environment_adjoint(offsets, vectors, kinds, centres, weights, cutoff, adjoint, with_parameters):
-    """Return dE/dv of each pair, dE/dc_ν and dE/dw_ν from `adjoint` = dE/dA[i,m,t,ν]."""
-    n_sites, n_components, n_kinds, n_functions = adjoint.shape
-    two = vectors.dtype.type(2.0)
-    gradient = np.zeros(vectors.shape, vectors.dtype)
-    on_centres, on_weights = np.zeros(n_functions), np.zeros(n_functions)
-    chosen, radial, angular, across, rows = allocate(offsets, vectors.dtype)
-    value, slope, factor, along = rows[0], rows[1], rows[2], rows[3]
-    for i in range(n_sites):
+def sum_block_(pairs, first, last, angular, values, sums, at):
+    """Put the sums of the sites of a block into `sums` (sites, components, kinds, functions) from site `at` on."""
+    offsets, width = pairs[1], angular.shape[1]
+    n_components, n_kinds, n_functions = sums.shape[1:]
+    begin = offsets[first * n_kinds]
+    for i in range(first, last):
         for t in range(n_kinds):
-            kind = t if n_kinds > 1 else -1
-            n, padded = load_row(vectors, kinds, kind, offsets[i], offsets[i + 1], cutoff, chosen, radial, angular)
-            along[:padded] = 0.0
-            across[:, :padded] = 0.0
-            for k in range(n_functions):
-                evaluate(radial, padded, centres[k], weights[k], value, slope)
-                factor[:padded] = adjoint[i, 0, t, k]
-                for m in range(1, n_components):
-                    g = adjoint[i, m, t, k]
-                    for q in range(padded):
-                        factor[q] += g * angular[m, q]
-                        across[m, q] += g * value[q]
-                for q in range(padded):
-                    along[q] += factor[q] * slope[q]
-                if with_parameters:
-                    c_total, w_total = vectors.dtype.type(0.0), vectors.dtype.type(0.0)
-                    for q in range(padded):
-                        d = radial[0, q] - centres[k]
-                        c_total += factor[q] * value[q] * d
-                        w_total += factor[q] * value[q] * d * d
-                    on_centres[k] += two * weights[k] * c_total
-                    on_weights[k] -= w_total
-            write_gradient(n, chosen, radial, angular, along, across, gradient)
-    return gradient, on_centres, on_weights
+            q, n = offsets[i * n_kinds + t] - begin, offsets[i * n_kinds + t + 1] - offsets[i * n_kinds + t]
+            target = ((at + i - first) * n_components * n_kinds + t) * n_functions
+            multiply_(
+                (sums, target, n_kinds * n_functions),
+                (angular, q, width, 1),
+                (values, q * n_functions, n_functions),
+                (n_components, n, n_functions),
+                True,
+            )
 
 
 @compiled
-def environment_adjoint_backward(offsets, vectors, kinds, centres, weights, cutoff, adjoint, direction):
-    """Return the derivatives of Σ_p direction_p · dE/dv_p with respect to `adjoint`, c_ν and w_ν."""
-    n_sites, n_components, n_kinds, n_functions = adjoint.shape
-    real = vectors.dtype.type
-    two = real(2.0)
-    on_adjoint = np.zeros(adjoint.shape, vectors.dtype)
-    on_centres, on_weights = np.zeros(n_functions), np.zeros(n_functions)
-    chosen, radial, angular, tangent, rows = allocate(offsets, vectors.dtype)
-    value, slope, factor, rate, along = rows[0], rows[1], rows[2], rows[3], rows[4]
-    for i in range(n_sites):
+def overlap_block_(pairs, first, last, angular, adjoint, at, overlap):
+    """Fill Σ_m u_m dE/dA[i,m,t,ν] of each pair of a block; the adjoint of its first site is number `at`."""
+    offsets, width = pairs[1], angular.shape[1]
+    n_components, n_kinds, n_functions = adjoint.shape[1:]
+    begin = offsets[first * n_kinds]
+    for i in range(first, last):
         for t in range(n_kinds):
-            kind = t if n_kinds > 1 else -1
-            n, padded = load_row(vectors, kinds, kind, offsets[i], offsets[i + 1], cutoff, chosen, radial, angular)
-            load_direction(n, padded, chosen, radial, angular, direction, along, tangent)
-            for k in range(n_functions):
-                evaluate(radial, padded, centres[k], weights[k], value, slope)
-                factor[:padded] = 0.0
-                rate[:padded] = 0.0
-                for m in range(n_components):
-                    g, total = adjoint[i, m, t, k], real(0.0)
-                    for q in range(padded):
-                        total += angular[m, q] * along[q] * slope[q] + tangent[m, q] * value[q]
-                        factor[q] += g * angular[m, q]
-                        rate[q] += g * tangent[m, q]
-                    on_adjoint[i, m, t, k] = total
-                c_total, w_total = real(0.0), real(0.0)
-                for q in range(padded):
-                    inverse = radial[0, q]
-                    d = inverse - centres[k]
-                    change = factor[q] * along[q] * slope[q] + rate[q] * value[q]
-                    shift = factor[q] * along[q] * value[q] * inverse * inverse
-                    c_total += d * change - shift
-                    w_total += d * (two * shift - d * change)
-                on_centres[k] += two * weights[k] * c_total
-                on_weights[k] += w_total
-    return on_adjoint, on_centres, on_weights
+            q, n = offsets[i * n_kinds + t] - begin, offsets[i * n_kinds + t + 1] - offsets[i * n_kinds + t]
+            source = ((at + i - first) * n_components * n_kinds + t) * n_functions
+            multiply_(
+                (overlap, q * n_functions, n_functions),
+                (angular, q, 1, width),
+                (adjoint, source, n_kinds * n_functions),
+                (n, n_components, n_functions),
+                True,
+            )
+
+
+@compiled
+def spread_block_(pairs, first, last, memory, more, adjoint, at, gradient):
+    """Write dE/dv of the pairs of a block from dE/dA of its sites; the adjoint of its first site is number `at`."""
+    order, offsets, _ = pairs
+    radial, angular, values, slopes = memory
+    overlap, along, across = more
+    n_components, n_kinds, n_functions = adjoint.shape[1:]
+    begin = offsets[first * n_kinds]
+    overlap_block_(pairs, first, last, angular, adjoint, at, overlap)
+    for i in range(first, last):
+        for t in range(n_kinds):
+            q, n = offsets[i * n_kinds + t] - begin, offsets[i * n_kinds + t + 1] - offsets[i * n_kinds + t]
+            source = ((at + i - first) * n_components * n_kinds + t) * n_functions
+            for m in range(1, n_components):
+                take_dots_(
+                    (across, m * across.shape[1] + q, 1),
+                    (values, q * n_functions, n_functions),
+                    (adjoint, source + m * n_kinds * n_functions),
+                    (n, n_functions),
+                )
+    n = offsets[last * n_kinds] - begin
+    for q in range(n):
+        row = q * n_functions
+        take_dots_((along, q, 1), (overlap, row, n_functions), (slopes, row), (1, n_functions))
+    write_gradient(order, begin, n, radial, angular, along, across, gradient)
+
+
+@compiled
+def sum_environments(pairs, functions, sums, start, stop):
+    """Fill A[i,m,t,ν] = Σ_j s_ν u_m over the neighbours of kind t."""
+    order, offsets, vectors = pairs
+    n_kinds, n_functions = sums.shape[2:]
+    width = longest_row(offsets, start * n_kinds, stop * n_kinds, BLOCK * n_kinds)
+    radial, angular, values, slopes = allocate(width, n_functions, vectors.dtype)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        begin, end = offsets[first * n_kinds], offsets[last * n_kinds]
+        n = load_pairs(vectors, order, begin, end, functions[4], radial, angular)
+        evaluate_(functions, order, begin, n, radial, values, slopes)
+        scale_(functions, order, begin, n, values)
+        sum_block_(pairs, first, last, angular, values, sums, first)
+
+
+@compiled
+def environment_adjoint(pairs, functions, adjoint, gradient, start, stop):
+    """Fill dE/dv of each pair from `adjoint` = dE/dA[i,m,t,ν]."""
+    order, offsets, vectors = pairs
+    n_kinds, n_functions = adjoint.shape[2:]
+    width = longest_row(offsets, start * n_kinds, stop * n_kinds, BLOCK * n_kinds)
+    memory = allocate(width, n_functions, vectors.dtype)
+    radial, angular, values, slopes = memory
+    more = np.empty_like(values), np.empty(width, vectors.dtype), np.zeros((9, width), vectors.dtype)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        begin, end = offsets[first * n_kinds], offsets[last * n_kinds]
+        n = load_pairs(vectors, order, begin, end, functions[4], radial, angular)
+        evaluate_(functions, order, begin, n, radial, values, slopes)
+        scale_(functions, order, begin, n, values)
+        scale_(functions, order, begin, n, slopes)
+        spread_block_(pairs, first, last, memory, more, adjoint, first, gradient)
+
+
+@compiled
+def environment_parameters(pairs, functions, adjoint, start, stop):
+    """Return the derivatives by the parameters of the radial functions (see `collect_parameters_`) from dE/dA."""
+    order, offsets, vectors = pairs
+    n_kinds, n_functions = adjoint.shape[2:]
+    width = longest_row(offsets, start * n_kinds, stop * n_kinds, BLOCK * n_kinds)
+    radial, angular, values, slopes = allocate(width, n_functions, vectors.dtype)
+    overlap, rates = np.empty_like(values), np.zeros(width, vectors.dtype)
+    totals = np.zeros((functions[2].shape[0], 3, n_functions))
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        begin, end = offsets[first * n_kinds], offsets[last * n_kinds]
+        n = load_pairs(vectors, order, begin, end, functions[4], radial, angular)
+        evaluate_(functions, order, begin, n, radial, values, slopes)
+        overlap_block_(pairs, first, last, angular, adjoint, first, overlap)
+        collect_parameters_(functions, order, begin, n, radial, rates, values, slopes, overlap, overlap, totals)
+    return totals
+
+
+@compiled
+def environment_adjoint_backward(pairs, functions, adjoint, direction, on_adjoint, start, stop):
+    """Fill the derivative of Σ_p direction_p · dE/dv_p by `adjoint` and return those by the functions' parameters."""
+    order, offsets, vectors = pairs
+    n_components, n_kinds, n_functions = adjoint.shape[1:]
+    width = longest_row(offsets, start * n_kinds, stop * n_kinds, BLOCK * n_kinds)
+    radial, angular, values, slopes = allocate(width, n_functions, vectors.dtype)
+    rates, tangent = np.empty(width, vectors.dtype), np.empty((9, width), vectors.dtype)
+    overlap, other = np.empty_like(values), np.empty_like(values)
+    totals = np.zeros((functions[2].shape[0], 3, n_functions))
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        begin, end = offsets[first * n_kinds], offsets[last * n_kinds]
+        n = load_pairs(vectors, order, begin, end, functions[4], radial, angular)
+        load_direction(order, begin, n, radial, angular, direction, rates, tangent)
+        evaluate_(functions, order, begin, n, radial, values, slopes)
+        overlap_block_(pairs, first, last, angular, adjoint, first, overlap)
+        overlap_block_(pairs, first, last, tangent, adjoint, first, other)
+        collect_parameters_(functions, order, begin, n, radial, rates, values, slopes, overlap, other, totals)
+        scale_(functions, order, begin, n, values)
+        scale_(functions, order, begin, n, slopes)
+        for m in range(n_components):
+            for q in range(n):
+                angular[m, q] *= rates[q]
+        sum_block_(pairs, first, last, angular, slopes, on_adjoint, first)
+        for i in range(first, last):
+            for t in range(n_kinds):
+                s = i * n_kinds + t
+                q = offsets[s] - begin
+                multiply_(
+                    (on_adjoint, (i * n_components * n_kinds + t) * n_functions, n_kinds * n_functions),
+                    (tangent, q, width, 1),
+                    (values, q * n_functions, n_functions),
+                    (n_components, offsets[s + 1] - offsets[s], n_functions),
+                    False,
+                )
+    return totals

@@ -1,10 +1,13 @@
 """The compiled sweeps of HIP-NN-TS as torch functions that can be differentiated once with respect to the parameters.
 
 Pair vectors are data: a training step runs the forward sweep and the explicit adjoint sweep as two ordinary functions,
-so that one ordinary backward pass through both gives the gradient of a loss on energies and forces.
+so that one ordinary backward pass through both gives the gradient of a loss on energies and forces. Sweeps run on as
+many threads as torch has, each on its own block of sites.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,35 +15,53 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from beadsmith.errors import InputError
 from beadsmith.kernels import environments, messages
-from beadsmith.kernels.one_interaction import predict_sites
-from beadsmith.kernels.rows import find_offsets
+from beadsmith.kernels.products import pad
+from beadsmith.kernels.rows import find_offsets, list_segments, list_sources
+from beadsmith.kernels.threads import run_blocks, split_rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """The pairs of a batch as rows of neighbours, one row a site; arrays share memory with the tensors on a CPU."""
 
-    offsets: Int[np.ndarray, "rows"]
-    """Start of each site's row; has n_sites + 1 entries."""
+    order: Int[np.ndarray, "near"]
+    """The pairs within the cutoff, by site and by type of the neighbour."""
+    segments: Int[np.ndarray, "segments"]
+    """Start of each site's neighbours of each type in this order; has n_sites · n_kinds + 1 entries."""
+    first: Int[np.ndarray, "pairs"]
+    """The site of each pair."""
     second: Int[np.ndarray, "pairs"]
     """The neighbour of each pair."""
     vectors: Float[np.ndarray, "pairs 3"]
     """Vector to the neighbour [nm]."""
-    kinds: Int[np.ndarray, "pairs"]
-    """Type of the neighbour."""
+    classes: Int[np.ndarray, "pairs"]
+    """Relation of the two sites."""
     n_kinds: int
     """Number of bead types."""
     cutoff: float
     """Pairs beyond it do not count [nm]."""
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites."""
+        return (len(self.segments) - 1) // self.n_kinds
+
+    @cached_property
+    def sources(self) -> tuple[np.ndarray, np.ndarray]:
+        """Start of the pairs that end at each site, and these pairs."""
+        offsets, order = list_sources(self.second, self.order, self.n_sites)
+        return offsets, order
 
 
 def build_rows(
     types: Int[Tensor, "sites"],
     pair_index: Int[Tensor, "2 pairs"],
     pair_vectors: Float[Tensor, "pairs 3"],
+    pair_bond_class: Int[Tensor, "pairs"],
     *,
     n_kinds: int,
     cutoff: float,
@@ -51,175 +72,190 @@ def build_rows(
     ------
     InputError : the pairs are not sorted by first site, or name a site that does not exist.
     """
-    second = pair_index[1].contiguous()
-    offsets, is_valid = find_offsets(pair_index[0].contiguous().numpy(), second.numpy(), len(types))
+    first, second = (part.contiguous().numpy() for part in pair_index)
+    vectors = pair_vectors.detach().contiguous().numpy()
+    offsets, is_valid = find_offsets(first, second, len(types))
     if not is_valid:
         raise InputError(
             "neighbour pairs are not sorted by first site, or name a site that does not exist",
             fix="Take them from beadsmith.neighbors.find_pairs, or sort them.",
         )
+    real_cutoff = vectors.dtype.type(cutoff)
+    segments, order = list_segments(offsets, second, vectors, types.contiguous().numpy(), n_kinds, real_cutoff)
     return Rows(
-        offsets=offsets,
-        second=second.numpy(),
-        vectors=pair_vectors.detach().contiguous().numpy(),
-        kinds=types.index_select(0, second).numpy(),
+        order=order,
+        segments=segments,
+        first=first,
+        second=second,
+        vectors=vectors,
+        classes=pair_bond_class.contiguous().numpy(),
         n_kinds=n_kinds,
         cutoff=cutoff,
     )
 
 
-def sum_environments(rows: Rows, centres: Tensor, weights: Tensor, n_components: int) -> Tensor:
+Functions = tuple[Tensor, Tensor, Tensor]
+"""c_ν = 1/μ_ν [1/nm] and w_ν = σ_ν²/2 [nm²] of the radial functions, and amplitudes (classes, functions).
+
+One row of amplitudes serves all pairs; otherwise each class of pairs has its own.
+"""
+
+
+def sum_environments(rows: Rows, functions: Functions, n_components: int) -> Tensor:
     """Return A[i,m,t,ν] = Σ_j s_ν u_m over the neighbours of type t, shape (sites, components, types, functions).
 
     Parameters
     ----------
     rows : Neighbours.
-    centres, weights : c_ν = 1/μ_ν [1/nm] and w_ν = σ_ν²/2 [nm²] of the radial functions.
+    functions : The radial functions.
     n_components : Number of angular components: 1, 4 or 9.
     """
-    return _SumEnvironments.apply(rows, centres, weights, n_components)
+    return _SumEnvironments.apply(rows, *functions, n_components)[..., : len(functions[0])]
 
 
-def environment_adjoint(rows: Rows, centres: Tensor, weights: Tensor, adjoint: Tensor) -> Tensor:
+def environment_adjoint(rows: Rows, functions: Functions, adjoint: Tensor) -> Tensor:
     """Return the derivative of an energy with respect to the pair vectors from its derivative `adjoint` by A."""
-    return _EnvironmentAdjoint.apply(rows, centres, weights, adjoint)
+    return _EnvironmentAdjoint.apply(rows, *functions, pad_last(adjoint))
 
 
-def sum_messages(rows: Rows, centres: Tensor, weights: Tensor, projected: Tensor, n_components: int) -> Tensor:
+def sum_messages(rows: Rows, functions: Functions, projected: Tensor, n_components: int) -> Tensor:
     """Return E[i,m,a] = Σ_j u_m Σ_ν s_ν Q[j,ν,a], shape (sites, components, features); `projected` is Q."""
-    return _SumMessages.apply(rows, centres, weights, projected, n_components)
+    return _SumMessages.apply(rows, *functions, pad_last(projected), n_components)[..., : projected.shape[2]]
 
 
-def message_adjoint(
-    rows: Rows, centres: Tensor, weights: Tensor, projected: Tensor, adjoint: Tensor
-) -> tuple[Tensor, Tensor]:
+def message_adjoint(rows: Rows, functions: Functions, projected: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor]:
     """Return the derivatives with respect to the pair vectors and to Q from the derivative `adjoint` by E."""
-    return _MessageAdjoint.apply(rows, centres, weights, projected, adjoint)
+    gradient, on_projected = _MessageAdjoint.apply(rows, *functions, pad_last(projected), pad_last(adjoint))
+    return gradient, on_projected[..., : projected.shape[2]]
 
 
-def predict_one_interaction(
-    rows: Rows,
-    types: Tensor,
-    *,
-    radial_functions: tuple[Tensor, Tensor],
-    interaction: tuple[Tensor, Tensor, Tensor, Tensor],
-    cusp: float,
-    layers: list[tuple[Tensor, Tensor]],
-    readout: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Return site energies and dE/d(pair vectors) of a network with one interaction, without a graph.
-
-    Parameters
-    ----------
-    rows, types : Neighbours, and the type of each site.
-    radial_functions : c_ν and w_ν.
-    interaction : V as (types, functions, features), t (l_max, features), and for each type what enters the
-        interaction and what bypasses it, both (types, features).
-    cusp : ε under the square roots.
-    layers : Weight and bias of each square linear layer: R, then W and R of each atom layer.
-    readout : Vector (sites, features) and constant (sites,) that make a site's features its energy.
-    """
-    real = rows.vectors.dtype.type
-    matrices = np.stack([_array(weight) for weight, _ in layers])
-    biases = np.stack([_array(bias) for _, bias in layers])
-    weights, scales, start, shortcut = (_array(tensor) for tensor in interaction)
-    mixing = weights.reshape(-1, weights.shape[2])
-    energies, gradient = predict_sites(
-        (rows.offsets, rows.vectors, rows.kinds, types.contiguous().numpy()),
-        (*(_array(tensor) for tensor in radial_functions), real(rows.cutoff)),
-        (mixing, np.ascontiguousarray(mixing.T), scales, real(cusp), start, shortcut),
-        (matrices, np.ascontiguousarray(matrices.transpose(0, 2, 1)), biases),
-        tuple(_array(tensor) for tensor in readout),
-    )
-    return torch.from_numpy(energies), torch.from_numpy(gradient)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
+def as_array(tensor: Tensor) -> np.ndarray:
+    """Return the numbers of a tensor."""
     return tensor.detach().contiguous().numpy()
 
 
-def _sweep(kernel: Any, rows: Rows, data: np.ndarray, centres: Tensor, weights: Tensor, *more: Any) -> Any:
-    """Call a kernel with the arguments that all share."""
-    cutoff = rows.vectors.dtype.type(rows.cutoff)
-    return kernel(rows.offsets, rows.vectors, data, _array(centres), _array(weights), cutoff, *more)
+def pad_last(tensor: Tensor) -> Tensor:
+    """Pad the last axis with zeros to whole vectors."""
+    more = pad(tensor.shape[-1]) - tensor.shape[-1]
+    return functional.pad(tensor, (0, more)) if more else tensor
 
 
-def _as_parameters(like: Tensor, *arrays: np.ndarray) -> tuple[Tensor, ...]:
-    return tuple(torch.from_numpy(array).to(like.dtype) for array in arrays)
+def function_arrays(rows: Rows, functions: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """Return the radial functions as the sweeps take them."""
+    return *(as_array(pad_last(part)) for part in functions), rows.classes, rows.vectors.dtype.type(rows.cutoff)
+
+
+def sweep_sites(kernel: Callable[..., Any], rows: Rows, functions: tuple[Tensor, ...], *more: Any) -> list[Any]:
+    """Run a sweep over the sites and their neighbours on all threads."""
+    shared = ((rows.order, rows.segments, rows.vectors), function_arrays(rows, functions), *more)
+    return run_blocks(lambda start, stop: kernel(*shared, start, stop), split_rows(rows.segments[:: rows.n_kinds]))
+
+
+def sweep_sources(kernel: Callable[..., Any], rows: Rows, functions: tuple[Tensor, ...], *more: Any) -> list[Any]:
+    """Run a sweep over the sites and the pairs that end at them on all threads."""
+    offsets, order = rows.sources
+    shared = ((order, offsets, rows.vectors, rows.first), function_arrays(rows, functions), *more)
+    return run_blocks(lambda start, stop: kernel(*shared, start, stop), split_rows(offsets))
+
+
+def add_parts(parts: list[np.ndarray]) -> Tensor:
+    """Add what the threads found, always in the same order."""
+    total = parts[0]
+    for part in parts[1:]:
+        total += part
+    return torch.from_numpy(total)
+
+
+def _parameter_gradients(functions: tuple[Tensor, ...], parts: list[np.ndarray]) -> tuple[Tensor, ...]:
+    """Return the derivatives by c, w and the amplitudes from the sums of `gaussians.add_parameters_`."""
+    centres, weights, amplitudes = functions
+    on_centres, on_weights, on_amplitudes = add_parts(parts)[..., : len(centres)].unbind(1)
+    found = (
+        2.0 * weights.double() * (amplitudes.double() * on_centres).sum(0),
+        (amplitudes.double() * on_weights).sum(0),
+        on_amplitudes,
+    )
+    return tuple(part.to(centres.dtype) for part in found)
 
 
 class _SumEnvironments(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Rows, centres: Tensor, weights: Tensor, n_components: int) -> Tensor:
+    def forward(ctx: Any, rows: Rows, *arguments: Any) -> Tensor:
+        *functions, n_components = arguments
         ctx.rows = rows
-        ctx.save_for_backward(centres, weights)
-        shape = (n_components, rows.n_kinds)
-        return torch.from_numpy(_sweep(environments.sum_environments, rows, rows.kinds, centres, weights, shape))
+        ctx.save_for_backward(*functions)
+        shape = (rows.n_sites, n_components, rows.n_kinds, pad(len(functions[0])))
+        sums = np.empty(shape, rows.vectors.dtype)
+        sweep_sites(environments.sum_environments, rows, tuple(functions), sums)
+        return torch.from_numpy(sums)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
-        centres, weights = ctx.saved_tensors
-        kernel = environments.environment_adjoint
-        _, *found = _sweep(kernel, ctx.rows, ctx.rows.kinds, centres, weights, _array(adjoint), True)
-        return None, *_as_parameters(centres, *found), None
+        functions = ctx.saved_tensors
+        totals = sweep_sites(environments.environment_parameters, ctx.rows, functions, as_array(adjoint))
+        return None, *_parameter_gradients(functions, totals), None
 
 
 class _EnvironmentAdjoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Rows, centres: Tensor, weights: Tensor, adjoint: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Rows, *arguments: Tensor) -> Tensor:
+        *functions, adjoint = arguments
         ctx.rows = rows
-        ctx.save_for_backward(centres, weights, adjoint)
-        kernel = environments.environment_adjoint
-        gradient, _, _ = _sweep(kernel, rows, rows.kinds, centres, weights, _array(adjoint), False)
+        ctx.save_for_backward(*arguments)
+        gradient = np.zeros_like(rows.vectors)
+        sweep_sites(environments.environment_adjoint, rows, tuple(functions), as_array(adjoint), gradient)
         return torch.from_numpy(gradient)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
-        centres, weights, adjoint = ctx.saved_tensors
-        kernel = environments.environment_adjoint_backward
-        more = (_array(adjoint), _array(direction))
-        on_adjoint, *found = _sweep(kernel, ctx.rows, ctx.rows.kinds, centres, weights, *more)
-        return None, *_as_parameters(centres, *found), torch.from_numpy(on_adjoint)
+        *functions, adjoint = ctx.saved_tensors
+        on_adjoint = np.empty(adjoint.shape, ctx.rows.vectors.dtype)
+        more = (as_array(adjoint), as_array(direction), on_adjoint)
+        totals = sweep_sites(environments.environment_adjoint_backward, ctx.rows, tuple(functions), *more)
+        return None, *_parameter_gradients(tuple(functions), totals), torch.from_numpy(on_adjoint)
 
 
 class _SumMessages(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Rows, centres: Tensor, weights: Tensor, projected: Tensor, n_components: int) -> Tensor:
+    def forward(ctx: Any, rows: Rows, *arguments: Any) -> Tensor:
+        *functions, projected, n_components = arguments
         ctx.rows = rows
-        ctx.save_for_backward(centres, weights, projected)
-        more = (_array(projected), n_components)
-        return torch.from_numpy(_sweep(messages.sum_messages, rows, rows.second, centres, weights, *more))
+        ctx.save_for_backward(*functions, projected)
+        return add_parts(
+            sweep_sources(messages.sum_messages, rows, tuple(functions), as_array(projected), n_components)
+        )
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
-        centres, weights, projected = ctx.saved_tensors
-        more = (_array(projected), _array(adjoint))
-        found = _sweep(messages.message_adjoint, ctx.rows, ctx.rows.second, centres, weights, *more)
-        _, on_projected, on_centres, on_weights = found
-        return None, *_as_parameters(centres, on_centres, on_weights), torch.from_numpy(on_projected), None
+        *functions, projected = ctx.saved_tensors
+        on_projected = np.empty(projected.shape, ctx.rows.vectors.dtype)
+        more = (as_array(projected), as_array(adjoint), on_projected)
+        totals = sweep_sources(messages.message_backward, ctx.rows, tuple(functions), *more)
+        return None, *_parameter_gradients(tuple(functions), totals), torch.from_numpy(on_projected), None
 
 
 class _MessageAdjoint(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, rows: Rows, centres: Tensor, weights: Tensor, projected: Tensor, adjoint: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, rows: Rows, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        *functions, projected, adjoint = arguments
         ctx.rows = rows
-        ctx.save_for_backward(centres, weights, projected, adjoint)
-        more = (_array(projected), _array(adjoint))
-        found = _sweep(messages.message_adjoint, rows, rows.second, centres, weights, *more)
-        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
+        ctx.save_for_backward(*arguments)
+        gradient = np.zeros_like(rows.vectors)
+        on_projected = np.empty(projected.shape, rows.vectors.dtype)
+        more = (as_array(projected), as_array(adjoint), gradient, on_projected)
+        sweep_sources(messages.message_adjoint, rows, tuple(functions), *more)
+        return torch.from_numpy(gradient), torch.from_numpy(on_projected)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, direction: Tensor, bar: Tensor) -> tuple[Tensor | None, ...]:
-        centres, weights, projected, adjoint = ctx.saved_tensors
-        more = (_array(projected), _array(adjoint), _array(direction), _array(bar))
-        kernel = messages.message_adjoint_backward
-        found = _sweep(kernel, ctx.rows, ctx.rows.second, centres, weights, *more)
-        on_projected, on_adjoint, on_centres, on_weights = found
-        on_parameters = _as_parameters(centres, on_centres, on_weights)
-        return None, *on_parameters, torch.from_numpy(on_projected), torch.from_numpy(on_adjoint)
+        *functions, projected, adjoint = ctx.saved_tensors
+        on_projected = np.empty(projected.shape, ctx.rows.vectors.dtype)
+        more = (as_array(projected), as_array(adjoint), as_array(direction), as_array(bar), on_projected)
+        parts = sweep_sources(messages.message_adjoint_backward, ctx.rows, tuple(functions), *more)
+        on_parameters = _parameter_gradients(tuple(functions), [totals for _, totals in parts])
+        on_adjoint = add_parts([part for part, _ in parts])
+        return None, *on_parameters, torch.from_numpy(on_projected), on_adjoint

@@ -1,11 +1,9 @@
-"""Rows of neighbours: what all sweeps of HIP-NN-TS over the neighbours of a site have in common, for numba.
+"""Rows of neighbours: what all sweeps of HIP-NN-TS over pairs have in common, for numba.
 
-A sweep takes one site at a time, loads its neighbours within the cutoff into a short row (padded with neighbours of
-no weight to whole vector registers) and evaluates each radial function along the row, so that nothing of the size
-pairs × functions ever exists in memory. Sums run in a fixed order: results are reproducible bit for bit.
-
-With x = 1/r, d = x − c_ν:  s_ν = exp(−w_ν d²) φ(r),  φ = cos²(π r / 2 r_c),  w_ν = σ_ν²/2,  c_ν = 1/μ_ν. The angular
-components u_m are 1, n and n nᵀ (xx, xy, xz, yy, yz, minus 1/3 on the diagonal).
+A sweep takes a few sites at a time, loads their pairs within the cutoff and evaluates the radial functions of each, so
+that nothing of the size pairs × functions ever exists in memory. Sums run in a fixed order: results are reproducible
+bit for bit. φ = cos²(π r / 2 r_c) switches the radial functions off; the angular components u_m are 1, n and n nᵀ (xx,
+xy, xz, yy, yz, minus 1/3 on the diagonal).
 
 numba keeps machine code on disk and looks only at the date of the file that holds a kernel: after a change in this
 file, delete `__pycache__` beside it (`make clean` does).
@@ -30,10 +28,6 @@ def compiled(function):
     except RuntimeError:
         # neither the package's folder nor the user's cache folder can be written to
         return njit(nogil=True, fastmath=_FAST_MATH)(function)
-
-
-_LANES = 16
-"""Rows are padded to whole registers of this many neighbours: AVX-512 in float32."""
 
 
 def exp_of_negative(x):
@@ -72,6 +66,28 @@ def _overload_exp_of_negative(x):
     return implementation
 
 
+def cosine_and_sine(x):
+    """Return cos(x) and sin(x) for 0 ≤ x ≤ π/2 in a form that compilers turn into vector instructions."""
+    return math.cos(x), math.sin(x)
+
+
+@overload(cosine_and_sine)
+def _overload_cosine_and_sine(x):
+    # Taylor series: the first term left out is below one rounding
+    last = 14 if x == types.float32 else 22
+    real = np.float32 if x == types.float32 else np.float64
+
+    def implementation(x):
+        square, cosine, sine = x * x, real(1.0), real(1.0)
+        for k in range(last, 0, -2):
+            cosine = real(1.0) - cosine * square * real(1.0 / (k * (k - 1)))
+        for k in range(last, 0, -2):
+            sine = real(1.0) - sine * square * real(1.0 / (k * (k + 1)))
+        return cosine, sine * x
+
+    return implementation
+
+
 @compiled
 def find_offsets(first, second, n_sites):
     """Return where each site's pairs start, and whether the pairs are sorted and name existing sites only."""
@@ -90,45 +106,64 @@ def find_offsets(first, second, n_sites):
 
 
 @compiled
-def row_width(offsets):
-    """Return the padded length of the longest row."""
+def list_segments(offsets, second, vectors, kinds, n_kinds, cutoff):
+    """Return where the pairs of each site with each kind of neighbour start, and the pairs within the cutoff."""
+    n_sites = offsets.shape[0] - 1
+    segments = np.zeros(n_sites * n_kinds + 1, np.int64)
+    order = np.empty(second.shape[0], np.int64)
+    n = 0
+    for i in range(n_sites):
+        for t in range(n_kinds):
+            for p in range(offsets[i], offsets[i + 1]):
+                x, y, z = vectors[p, 0], vectors[p, 1], vectors[p, 2]
+                # a vector that is not a number is kept
+                is_far = x * x + y * y + z * z >= cutoff * cutoff
+                if not is_far and (n_kinds == 1 or kinds[second[p]] == t):
+                    order[n] = p
+                    n += 1
+            segments[i * n_kinds + t + 1] = n
+    return segments, order[:n]
+
+
+@compiled
+def list_sources(second, order, n_sites):
+    """Return where the pairs that end at each site start, and these pairs."""
+    offsets = np.zeros(n_sites + 1, np.int64)
+    for p in order:
+        offsets[second[p] + 1] += 1
+    for j in range(n_sites):
+        offsets[j + 1] += offsets[j]
+    filled = offsets[:-1].copy()
+    found = np.empty_like(order)
+    for p in order:
+        j = second[p]
+        found[filled[j]] = p
+        filled[j] += 1
+    return offsets, found
+
+
+@compiled
+def longest_row(offsets, start, stop, step):
+    """Return the largest number of pairs of `step` neighbouring rows, padded to whole vector registers."""
     longest = 0
-    for i in range(offsets.shape[0] - 1):
-        longest = max(longest, offsets[i + 1] - offsets[i])
-    return (longest + _LANES - 1) // _LANES * _LANES
+    for i in range(start, stop, step):
+        longest = max(longest, offsets[min(i + step, stop)] - offsets[i])
+    return (longest + 15) // 16 * 16
 
 
 @compiled
-def allocate(offsets, dtype):
-    """Return memory for the longest row: pair numbers, 1/r with φ and dφ/dr, u_m, another nine rows, and five more."""
-    width = row_width(offsets)
-    nine = (9, width)
-    return (
-        np.empty(width, np.int64),
-        np.empty((3, width), dtype),
-        np.empty(nine, dtype),
-        np.empty(nine, dtype),
-        np.empty((5, width), dtype),
-    )
+def load_pairs(vectors, order, start, stop, cutoff, radial, angular):
+    """Fill `radial` with 1/r, φ and dφ/dr of some pairs, and `angular` with all nine components; return their number.
 
-
-@compiled
-def load_row(vectors, kinds, kind, start, stop, cutoff, chosen, radial, angular):
-    """Load the neighbours of one site that are of one kind (of any for −1) and return their number and its padding.
-
-    Fills `chosen` with pair numbers, `radial` with 1/r, φ and dφ/dr, and `angular` with all nine components.
+    Both are padded with pairs at the cutoff to whole vector registers.
     """
     real = vectors.dtype.type
     one, third = real(1.0), real(1.0 / 3.0)
-    n = 0
-    for p in range(start, stop):
-        x, y, z = vectors[p, 0], vectors[p, 1], vectors[p, 2]
-        if (kind >= 0 and kinds[p] != kind) or x * x + y * y + z * z >= cutoff * cutoff:
-            continue
-        chosen[n] = p
-        angular[1, n], angular[2, n], angular[3, n] = x, y, z
-        n += 1
-    padded = (n + _LANES - 1) // _LANES * _LANES
+    n = stop - start
+    for q in range(n):
+        p = order[start + q]
+        angular[1, q], angular[2, q], angular[3, q] = vectors[p, 0], vectors[p, 1], vectors[p, 2]
+    padded = (n + 15) // 16 * 16
     for q in range(n, padded):
         angular[1, q], angular[2, q], angular[3, q] = cutoff, real(0.0), real(0.0)
     # several short loops: the compiler gives up on one long loop with this many arrays
@@ -148,43 +183,16 @@ def load_row(vectors, kinds, kind, start, stop, cutoff, chosen, radial, angular)
         angular[7, q] = angular[2, q] * angular[2, q] - third
         angular[8, q] = angular[2, q] * angular[3, q]
     for q in range(padded):
-        # Taylor series on [0, π/2]: the first term left out is below one rounding of float64
         a = radial[2, q] * (real(0.5 * math.pi) / cutoff)
-        square, cosine, sine = a * a, one, one
-        for k in range(22, 0, -2):
-            cosine = one - cosine * square * real(1.0 / (k * (k - 1)))
-        for k in range(22, 0, -2):
-            sine = one - sine * square * real(1.0 / (k * (k + 1)))
+        cosine, sine = cosine_and_sine(a)
         radial[1, q] = cosine * cosine
-        radial[2, q] = cosine * sine * a * (real(-math.pi) / cutoff)
-    for q in range(n, padded):
-        radial[1, q], radial[2, q] = real(0.0), real(0.0)
-    return n, padded
+        radial[2, q] = cosine * sine * (real(-math.pi) / cutoff)
+    return n
 
 
 @compiled
-def evaluate_value(radial, padded, centre, weight, value):
-    """Fill the value of one radial function along a row."""
-    for q in range(padded):
-        d = radial[0, q] - centre
-        value[q] = exp_of_negative(-(weight * d * d)) * radial[1, q]
-
-
-@compiled
-def evaluate(radial, padded, centre, weight, value, slope):
-    """Fill the value and the slope ds/dr of one radial function along a row."""
-    two = radial.dtype.type(2.0)
-    for q in range(padded):
-        inverse = radial[0, q]
-        d = inverse - centre
-        gaussian = exp_of_negative(-(weight * d * d))
-        value[q] = gaussian * radial[1, q]
-        slope[q] = gaussian * (radial[2, q] + two * weight * d * inverse * inverse * radial[1, q])
-
-
-@compiled
-def write_gradient(n, chosen, radial, angular, along, across, gradient):
-    """Write dE/dv of each pair of a row from dE/dr and from dE/du_m, m ≥ 1; overwrites `across`."""
+def write_gradient(order, start, n, radial, angular, along, across, gradient):
+    """Write dE/dv of some pairs from dE/dr and from dE/du_m, m ≥ 1."""
     two = radial.dtype.type(2.0)
     for q in range(n):
         x, y, z = angular[1, q], angular[2, q], angular[3, q]
@@ -194,23 +202,19 @@ def write_gradient(n, chosen, radial, angular, along, across, gradient):
         to_z = across[3, q] + xz * x + yz * y
         inverse = radial[0, q]
         radially = along[q] - inverse * (x * to_x + y * to_y + z * to_z)
-        p = chosen[q]
+        p = order[start + q]
         gradient[p, 0] = x * radially + inverse * to_x
         gradient[p, 1] = y * radially + inverse * to_y
         gradient[p, 2] = z * radially + inverse * to_z
 
 
 @compiled
-def load_direction(n, padded, chosen, radial, angular, direction, along, tangent):
-    """Fill the rates of r and of all u_m when each pair vector of a row moves along its direction."""
+def load_direction(order, start, n, radial, angular, direction, along, tangent):
+    """Fill the rates of r and of all u_m when each pair vector moves along its direction."""
     real = radial.dtype.type
     two, zero = real(2.0), real(0.0)
-    for q in range(n, padded):
-        along[q] = zero
-        for m in range(9):
-            tangent[m, q] = zero
     for q in range(n):
-        p = chosen[q]
+        p = order[start + q]
         x, y, z, inverse = angular[1, q], angular[2, q], angular[3, q], radial[0, q]
         along[q] = x * direction[p, 0] + y * direction[p, 1] + z * direction[p, 2]
         dx = (direction[p, 0] - x * along[q]) * inverse
@@ -219,19 +223,3 @@ def load_direction(n, padded, chosen, radial, angular, direction, along, tangent
         tangent[0, q], tangent[1, q], tangent[2, q], tangent[3, q] = zero, dx, dy, dz
         tangent[4, q], tangent[5, q], tangent[6, q] = two * x * dx, x * dy + y * dx, x * dz + z * dx
         tangent[7, q], tangent[8, q] = two * y * dy, y * dz + z * dy
-
-
-@compiled
-def add_product_(total, matrix, vector):
-    """Add the product of a row vector with a matrix."""
-    whole = matrix.shape[0] // 4 * 4
-    # four rows at a time: the total is loaded and stored once for four products
-    for b in range(0, whole, 4):
-        f0, f1, f2, f3 = vector[b], vector[b + 1], vector[b + 2], vector[b + 3]
-        for a in range(matrix.shape[1]):
-            pair = f0 * matrix[b, a] + f1 * matrix[b + 1, a]
-            total[a] += pair + (f2 * matrix[b + 2, a] + f3 * matrix[b + 3, a])
-    for b in range(whole, matrix.shape[0]):
-        factor = vector[b]
-        for a in range(matrix.shape[1]):
-            total[a] += factor * matrix[b, a]

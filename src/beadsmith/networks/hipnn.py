@@ -16,22 +16,20 @@ from torch.nn import functional
 from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
 from beadsmith.kernels.hipnn import (
+    Functions,
     Rows,
     build_rows,
     environment_adjoint,
     message_adjoint,
-    predict_one_interaction,
     sum_environments,
     sum_messages,
 )
+from beadsmith.kernels.prediction import BlockWeights, predict
 from beadsmith.networks.angular import N_COMPONENTS, angular_basis
 from beadsmith.networks.layers import Block, Interaction, initialise_linear_, linear
 from beadsmith.networks.radial import InverseSensitivities
 from beadsmith.networks.sweeps import environment_sums, message_sums
 from beadsmith.units import Unit
-
-_WIDEST_FUSED = 64
-"""Networks with more features than this spend their time in matrix products, which BLAS does better than a sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +61,9 @@ class HipnnSettings:
     """Number under the square root of tensor norms that keeps forces finite in symmetric environments."""
     energy_scale: Annotated[float, Unit("kJ/mol")] = 10.0
     """Fixed factor of the output; of the order of the energies to learn, it makes early training quick."""
+    pair_classes: bool = False
+    """Whether bonded pairs (1-2, 1-3, 1-4), farther pairs of one molecule and pairs of two molecules act differently:
+    each class then has its own factor for every radial function, to be learned."""
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -90,7 +91,7 @@ class Hipnn(AbstractNetwork):
     """HIP-NN-TS with one-hot bead types as input.
 
     E_i = energy_scale · Σ_k (w_k · z_i^(k) + b_k): each block's features and the types are read out (b_0 = 0).
-    Pair classes are ignored: this network is for beads that share no bonds.
+    Bonded pairs act as all others do unless the settings ask for classes of pairs.
     """
 
     kind: ClassVar[str] = "hipnn"
@@ -109,7 +110,11 @@ class Hipnn(AbstractNetwork):
     def _build_block(self, n_in: int) -> Block:
         settings = self.settings
         sensitivities = InverseSensitivities(
-            settings.n_sensitivities, soft_min=settings.soft_min, soft_max=settings.soft_max, cutoff=settings.cutoff
+            settings.n_sensitivities,
+            soft_min=settings.soft_min,
+            soft_max=settings.soft_max,
+            cutoff=settings.cutoff,
+            has_classes=settings.pair_classes,
         )
         interaction = Interaction(n_in, settings.n_features, sensitivities, settings.l_max, settings.cusp)
         return Block(interaction, settings.n_atom_layers)
@@ -135,7 +140,7 @@ class Hipnn(AbstractNetwork):
         energies = self.type_readout(features)
         for k, (block, readout) in enumerate(self._blocks_and_readouts()):
             interaction = block.interaction
-            sensitivities = interaction.sensitivities(distances)
+            sensitivities = interaction.sensitivities(distances, pair_bond_class)
             if k == 0:
                 sums = environment_sums(sensitivities, angular, pair_index, types, len(self.type_names))
                 tensors = interaction.contract(sums)
@@ -169,38 +174,37 @@ class Hipnn(AbstractNetwork):
             )
         if pair_vectors.dtype != self.type_readout.weight.dtype:
             raise InputError(f"pair vectors are {pair_vectors.dtype}, weights {self.type_readout.weight.dtype}")
-        rows = build_rows(types, pair_index, pair_vectors, n_kinds=len(self.type_names), cutoff=self.cutoff)
-        if not create_graph and len(self.blocks) == 1 and self.settings.n_features <= _WIDEST_FUSED:
-            return self._predict_in_one_sweep(rows, types, channel_weights)
-        with torch.enable_grad():
-            return self._sweep(rows, types, channel_weights, create_graph)
+        rows = build_rows(
+            types, pair_index, pair_vectors, pair_bond_class, n_kinds=len(self.type_names), cutoff=self.cutoff
+        )
+        if not create_graph:
+            return self._predict(rows, types, channel_weights)
+        return self._sweep(rows, types, channel_weights)
 
     @torch.no_grad()
-    def _predict_in_one_sweep(self, rows: Rows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Hand all numbers of a network with one interaction to a kernel that needs no autograd."""
-        ((block, readout),) = self._blocks_and_readouts()
-        interaction, projection = block.interaction, block.residual.projection
-        centres, exponents = interaction.sensitivities.exponents()
+    def _predict(self, rows: Rows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Hand all numbers of the network to kernels that need no autograd."""
         scaled = self.settings.energy_scale * weights
-        return predict_one_interaction(
-            rows,
-            types,
-            radial_functions=(centres, exponents),
-            interaction=(
-                interaction.weights.permute(2, 0, 1),
-                interaction.tensor_scales,
-                interaction.self_interaction.weight.T + interaction.self_interaction.bias,
-                torch.eye(rows.n_kinds, dtype=weights.dtype) if projection is None else projection.weight.T,
-            ),
-            cusp=interaction.cusp,
-            layers=[(layer.weight, layer.bias) for layer in block.linear_layers()],
-            readout=(
-                scaled @ readout.weight,
-                scaled @ readout.bias + (scaled * self.type_readout.weight.T.index_select(0, types)).sum(1),
-            ),
-        )
+        constants = (scaled * self.type_readout.weight.T.index_select(0, types)).sum(1)
+        blocks = []
+        for block, readout in self._blocks_and_readouts():
+            interaction, projection = block.interaction, block.residual.projection
+            constants = constants + scaled @ readout.bias
+            blocks.append(
+                BlockWeights(
+                    functions=interaction.sensitivities.exponents(),
+                    interaction=interaction.weights,
+                    tensor_scales=interaction.tensor_scales,
+                    self_interaction=(interaction.self_interaction.weight, interaction.self_interaction.bias),
+                    projection=None if projection is None else projection.weight,
+                    layers=[(layer.weight, layer.bias) for layer in block.linear_layers()],
+                    readout=scaled @ readout.weight,
+                )
+            )
+        return predict(rows, types, blocks, constants, self.settings.cusp)
 
-    def _sweep(self, rows: Rows, types: Tensor, weights: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
+    @torch.enable_grad()
+    def _sweep(self, rows: Rows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Run through the blocks and back.
 
         Autograd differentiates only what happens on each site, between two sweeps: the sums of a sweep and the
@@ -208,8 +212,7 @@ class Hipnn(AbstractNetwork):
         """
 
         def cut(tensor: Tensor) -> Tensor:
-            attached = create_graph and tensor.requires_grad
-            return tensor.view_as(tensor) if attached else tensor.detach().requires_grad_()
+            return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
         n_components = N_COMPONENTS[self.settings.l_max]
         scaled = self.settings.energy_scale * weights
@@ -217,21 +220,20 @@ class Hipnn(AbstractNetwork):
         energies = (self.type_readout(features) * scaled).sum(1)
         stages: list[_Stage] = []
         for block, readout in self._blocks_and_readouts():
-            centres, exponents = block.interaction.sensitivities.exponents()
+            functions = block.interaction.sensitivities.exponents()
             if stages:
                 projected = block.interaction.project(features)
-                entering, sums = cut(features), cut(sum_messages(rows, centres, exponents, projected, n_components))
+                entering, sums = cut(features), cut(sum_messages(rows, functions, projected, n_components))
                 tensors = sums
             else:
                 projected = None
-                entering, sums = features, cut(sum_environments(rows, centres, exponents, n_components))
+                entering, sums = features, cut(sum_environments(rows, functions, n_components))
                 tensors = block.interaction.contract(sums)
             features = block(entering, tensors)
             own = (readout(features) * scaled).sum(1)
             energies = energies + own
-            stages.append(_Stage(block.interaction, (centres, exponents), entering, projected, sums, features, own))
-        gradient = _sweep_back(rows, stages, create_graph)
-        return (energies, gradient) if create_graph else (energies.detach(), gradient.detach())
+            stages.append(_Stage(block.interaction, functions, entering, projected, sums, features, own))
+        return energies, _sweep_back(rows, stages)
 
     def _blocks_and_readouts(self) -> list[tuple[Block, nn.Linear]]:
         return cast("list[tuple[Block, nn.Linear]]", list(zip(self.blocks, self.readouts, strict=True)))
@@ -255,7 +257,7 @@ class _Stage:
     """What the way back through one block needs."""
 
     interaction: Interaction
-    exponents: tuple[Tensor, Tensor]
+    functions: Functions
     entering: Tensor
     """Features that enter the block, cut off from the block before."""
     projected: Tensor | None
@@ -266,7 +268,7 @@ class _Stage:
     energies: Tensor
 
 
-def _sweep_back(rows: Rows, stages: list[_Stage], create_graph: bool) -> Tensor:
+def _sweep_back(rows: Rows, stages: list[_Stage]) -> Tensor:
     """Return dE/d(pair vectors) from the last block to the first."""
     gradient: Tensor | float = 0.0
     from_next: Tensor | None = None
@@ -275,10 +277,10 @@ def _sweep_back(rows: Rows, stages: list[_Stage], create_graph: bool) -> Tensor:
         if from_next is not None:
             outputs, seeds = [*outputs, stage.features], [*seeds, from_next]
         if stage.projected is None:
-            (on_sums,) = torch.autograd.grad(outputs, stage.sums, seeds, create_graph=create_graph)
-            return gradient + environment_adjoint(rows, *stage.exponents, on_sums)
-        on_sums, direct = torch.autograd.grad(outputs, (stage.sums, stage.entering), seeds, create_graph=create_graph)
-        own, on_projected = message_adjoint(rows, *stage.exponents, stage.projected, on_sums)
+            (on_sums,) = torch.autograd.grad(outputs, stage.sums, seeds, create_graph=True)
+            return gradient + environment_adjoint(rows, stage.functions, on_sums)
+        on_sums, direct = torch.autograd.grad(outputs, (stage.sums, stage.entering), seeds, create_graph=True)
+        own, on_projected = message_adjoint(rows, stage.functions, stage.projected, on_sums)
         from_next = direct + stage.interaction.project_back(on_projected)
         gradient = gradient + own
     raise AssertionError("the first stage has no projected features")

@@ -20,7 +20,7 @@ from beadsmith.config.load import load_config
 from beadsmith.config.settings import RunSettings
 from beadsmith.energy import predict_network
 from beadsmith.neighbors import find_pairs
-from beadsmith.networks.hipnn import build_hipnn
+from beadsmith.networks.kinds import build_network
 from beadsmith.pipeline.execute import find_config
 from beadsmith.sampling.residues import read_residues
 from beadsmith.topology import build_bead_topology
@@ -122,7 +122,7 @@ def _try_network(settings: RunSettings, edge: float) -> tuple[float, float]:
     """Return the time of a force call and of a training step on a random box of the configured size [s]."""
     assert settings.network is not None
     names = tuple(molecule.name for molecule in settings.system.molecules)
-    network = build_hipnn(settings.network, names, torch.Generator().manual_seed(0))
+    network = build_network(settings.network, names, torch.Generator().manual_seed(0))
     batch = _random_batch(settings, edge)
     pairs = find_pairs(batch, settings.network.cutoff)
 

@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 
+from beadsmith.batch import build_batch
+from beadsmith.energy import trust_fused
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.force_field import ForceField
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.parts import PartStore
+from beadsmith.neighbors import find_pairs
 from beadsmith.priors.tabulated import tabulate_pair_terms
 from beadsmith.progress import Progress, silent
 from beadsmith.simulation.brownian import Brownian
@@ -173,6 +176,9 @@ def simulate(
     model = _prepare_model(force_field, settings, dtype)
     frames = build_start(start, force_field, temperature=temperature, n_replicas=settings.replicas, seed=seed)
     with torch.no_grad(), limit_threads(settings.threads):
+        if model.network is not None:
+            first = build_batch(frames, np.array([0]), device=settings.device, dtype=dtype)
+            trust_fused(model.network, first, find_pairs(first, model.network.cutoff))
         state = init_state(
             model,
             frames,

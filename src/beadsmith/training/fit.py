@@ -11,17 +11,24 @@ import numpy as np
 import torch
 
 from beadsmith import __version__
-from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork
+from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, trust_fused
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, load_force_field, save_force_field
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import write_json
-from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
+from beadsmith.networks.kinds import NetworkSettings, build_network
 from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
 from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
 from beadsmith.training.checkpoint import FitFiles
-from beadsmith.training.data import check_labels, prepare_frames, segment_labels, select_rows, split_by_use
+from beadsmith.training.data import (
+    check_labels,
+    load_example,
+    prepare_frames,
+    segment_labels,
+    select_rows,
+    split_by_use,
+)
 from beadsmith.training.describe import describe_data
 from beadsmith.training.loop import Counters, FitResult, TrainingSettings, fit_network
 from beadsmith.training.loss import force_field_losses, zero_force_losses
@@ -68,7 +75,7 @@ class _PriorOnly:
 
 def train(
     settings: TrainingSettings,
-    network_settings: HipnnSettings | None,
+    network_settings: NetworkSettings | None,
     prior_settings: PriorSettings,
     mapped: tuple[Path, ...],
     output: Path,
@@ -162,7 +169,7 @@ def _read_work(
 
 
 def _start_network(
-    settings: HipnnSettings | None, type_names: tuple[str, ...], seed: int, previous: ForceField | None
+    settings: NetworkSettings | None, type_names: tuple[str, ...], seed: int, previous: ForceField | None
 ) -> AbstractNetwork | None:
     """Return a fresh network, or the one to continue from.
 
@@ -172,7 +179,7 @@ def _start_network(
     """
     fresh = None
     if settings is not None:
-        fresh = build_hipnn(settings, type_names, torch.Generator().manual_seed(_derive_seed(seed, 0)))
+        fresh = build_network(settings, type_names, torch.Generator().manual_seed(_derive_seed(seed, 0)))
     if previous is None:
         return fresh
     if previous.type_names != type_names:
@@ -210,6 +217,9 @@ def _fit_all(
         dtype=_PRECISIONS[settings.precision],
         progress=lambda done, n_frames, note="": progress(0.0, total, f"{note} {done:g}/{n_frames:g}"),
     )
+
+    example = load_example(frames, work.rows["train"][:1])
+    trust_fused(network.to(frames.device, frames.dtype), example.batch, example.pairs)
 
     def fit(
         name: str, first: AbstractNetwork, rows: np.ndarray, chosen: TrainingSettings, done: float = 0.0
