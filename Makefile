@@ -3,7 +3,8 @@
 #   make test       all fast tests (under 10 minutes on 2 cores)
 #   make test-slow  long ensemble tests: NPT density, long distributions
 #   make check      format, lint, types, import contracts, docs
-#   make bench      speed against peers, in one run
+#   make bench      speed against peers, in one run (about 20 minutes; BENCH="--cases quick": 3)
+#   make peers      the environment of mace-torch, so that make test also compares with it
 #   make docs       the HTML documentation in docs/_build/html
 
 PYTHON ?= python3
@@ -12,10 +13,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 DEMO := runs/methanol
 WORKERS ?= 2
+BENCH ?= --cases all --memory
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-check test test-slow check format bench docs clean
+.PHONY: demo demo-check test test-slow check format bench peers docs clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -64,13 +66,24 @@ format: $(VENV)/.develop
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/speed/hipnn.py
+# the peers that fit into our environment; the others get their own in .peers, made by the command itself
+$(VENV)/.bench: $(VENV)/.test
+	@echo "installing the benchmarks' libraries into $(VENV)"
+	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+# the command sets the threads of each candidate itself
+bench: $(VENV)/.bench
+	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks.speed $(BENCH)
+
+# equality with mace-torch, which lives in its own environment
+peers: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.speed.environments mace
 
 docs: $(VENV)/.develop
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
+	rm -rf $(VENV) .peers build docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
 	find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -168,7 +168,7 @@ class Hipnn(AbstractNetwork):
         ------
         InputError : the pairs are not sorted, or the vectors have another precision than the weights.
         """
-        if pair_vectors.device.type != "cpu":
+        if not self.is_fused or pair_vectors.device.type != "cpu":
             return super().pair_gradient(
                 types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph
             )

@@ -1,0 +1,1 @@
+"""Speed of beadsmith's networks beside the libraries they come from; run it with ``make bench``."""

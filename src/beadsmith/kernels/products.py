@@ -1,0 +1,238 @@
+"""Small matrix products for numba: tiles of the result stay in vector registers while the inner index runs.
+
+BLAS is made for large matrices; the products of a sweep (some 60 neighbours, 20 radial functions, 20 to 128 features)
+are too small for it and too many. Here the left matrix is read one number at a time, so that its rows and columns may
+lie anywhere, and the right one and the result by whole vectors of `LANES` numbers, to which their rows are padded.
+"""
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, ignore-errors
+# numba infers types itself; annotations would only be checked at calls that Python never makes
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from beadsmith.kernels.rows import compiled
+
+LANES = 8
+"""Numbers in a vector: AVX2 in float32; wider registers gain nothing on most processors."""
+
+_FLAGS = ("contract", "reassoc", "nsz", "arcp")
+_INDEX = ir.IntType(64)
+
+
+def pad(n: int) -> int:
+    """Return the smallest multiple of a vector's length that is not below n."""
+    return -(-n // LANES) * LANES
+
+
+class Vectors:
+    """Emit operations on whole vectors."""
+
+    def __init__(self, context, builder, element):
+        """Take the element type of an array."""
+        self.builder, self.width = builder, context.get_abi_sizeof(context.get_data_type(element))
+        self.type = ir.VectorType(context.get_data_type(element), LANES)
+        self.index = ir.IntType(64)
+
+    def _address(self, pointer, index):
+        return self.builder.bitcast(self.builder.gep(pointer, [index]), self.type.as_pointer())
+
+    def load(self, pointer, index):
+        """Load the vector that starts at an element."""
+        value = self.builder.load(self._address(pointer, index))
+        # arrays are aligned to their elements only
+        value.align = self.width
+        return value
+
+    def store(self, value, pointer, index):
+        """Store a vector so that it starts at an element."""
+        self.builder.store(value, self._address(pointer, index)).align = self.width
+
+    def fill(self, scalar):
+        """Return a vector of one number."""
+        nothing = ir.Constant(self.type, ir.Undefined)
+        first = self.builder.insert_element(nothing, scalar, ir.IntType(32)(0))
+        return self.builder.shuffle_vector(
+            first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        )
+
+    def number(self, value):
+        """Return a vector of one constant."""
+        return ir.Constant(self.type, [value] * LANES)
+
+    def add(self, left, right):
+        """Return the sum."""
+        return self.builder.fadd(left, right, flags=_FLAGS)
+
+    def subtract(self, left, right):
+        """Return the difference."""
+        return self.builder.fsub(left, right, flags=_FLAGS)
+
+    def multiply(self, left, right):
+        """Return the product."""
+        return self.builder.fmul(left, right, flags=_FLAGS)
+
+    def add_product(self, total, left, right):
+        """Return total + left · right."""
+        return self.add(total, self.multiply(left, right))
+
+
+def data_of(context, builder, signature, arguments, k):
+    """Return the pointer to the numbers of the array that is argument k."""
+    return context.make_array(signature.args[k])(context, builder, arguments[k]).data
+
+
+def _product_tile(n_rows, n_vectors):
+    """Return an intrinsic for n_rows × (n_vectors · LANES) numbers of a product."""
+
+    @intrinsic
+    def tile(_, result, at, stride, left, left_at, left_row, left_column, right, right_at, right_row, depth, is_fresh):
+        index = types.int64
+        signature = types.void(
+            result, index, index, left, index, index, index, right, index, index, index, types.boolean
+        )
+
+        def generate(context, builder, signature, arguments):
+            _, at, stride, _, left_at, left_row, left_column, _, right_at, right_row, depth, is_fresh = arguments
+            vectors = Vectors(context, builder, signature.args[0].dtype)
+            result, left, right = (data_of(context, builder, signature, arguments, k) for k in (0, 3, 7))
+
+            def places(start, step, n):
+                return [builder.add(start, builder.mul(step, _INDEX(k))) for k in range(n)]
+
+            columns = [_INDEX(LANES * c) for c in range(n_vectors)]
+            targets = [[builder.add(row, column) for column in columns] for row in places(at, stride, n_rows)]
+            zero = ir.Constant(vectors.type, None)
+            totals = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in targets]
+            with builder.if_then(builder.not_(is_fresh)):
+                for line, total in zip(targets, totals, strict=True):
+                    for target, memory in zip(line, total, strict=True):
+                        builder.store(vectors.load(result, target), memory)
+            lefts = places(left_at, left_row, n_rows)
+            with cgutils.for_range(builder, depth) as loop:
+                start = builder.add(right_at, builder.mul(right_row, loop.index))
+                line = [vectors.load(right, builder.add(start, column)) for column in columns]
+                along = builder.mul(left_column, loop.index)
+                for row, total in zip(lefts, totals, strict=True):
+                    factor = vectors.fill(builder.load(builder.gep(left, [builder.add(row, along)])))
+                    for value, memory in zip(line, total, strict=True):
+                        builder.store(vectors.add_product(builder.load(memory), factor, value), memory)
+            for line, total in zip(targets, totals, strict=True):
+                for target, memory in zip(line, total, strict=True):
+                    vectors.store(builder.load(memory), result, target)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+def _dot_tile(n_rows):
+    """Return an intrinsic for the dot products of n_rows vectors with one vector."""
+
+    @intrinsic
+    def tile(_, result, at, stride, left, left_at, left_row, right, right_at, width):
+        index = types.int64
+        signature = types.void(result, index, index, left, index, index, right, index, index)
+
+        def generate(context, builder, signature, arguments):
+            _, at, stride, _, left_at, left_row, _, right_at, width = arguments
+            vectors = Vectors(context, builder, signature.args[0].dtype)
+            result, left, right = (data_of(context, builder, signature, arguments, k) for k in (0, 3, 6))
+            zero = ir.Constant(vectors.type, None)
+            totals = [cgutils.alloca_once_value(builder, zero) for _ in range(n_rows)]
+            with cgutils.for_range(builder, builder.udiv(width, _INDEX(LANES))) as loop:
+                along = builder.mul(loop.index, _INDEX(LANES))
+                value = vectors.load(right, builder.add(right_at, along))
+                for r, memory in enumerate(totals):
+                    start = builder.add(builder.add(left_at, builder.mul(left_row, _INDEX(r))), along)
+                    builder.store(vectors.add_product(builder.load(memory), vectors.load(left, start), value), memory)
+            element = vectors.type.element
+            name = f"llvm.vector.reduce.fadd.v{LANES}f{8 * vectors.width}"
+            add = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(element, [element, vectors.type]), name
+            )
+            for r, memory in enumerate(totals):
+                total = builder.call(add, [ir.Constant(element, 0.0), builder.load(memory)], fastmath=_FLAGS)
+                builder.store(total, builder.gep(result, [builder.add(at, builder.mul(stride, _INDEX(r)))]))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+_four_by_four, _four_by_three, _four_by_two, _four_by_one = (_product_tile(4, n) for n in (4, 3, 2, 1))
+_one_by_four, _one_by_three, _one_by_two, _one_by_one = (_product_tile(1, n) for n in (4, 3, 2, 1))
+_four_dots, _one_dot = _dot_tile(4), _dot_tile(1)
+
+
+@compiled
+def multiply_(result, left, right, shape, is_fresh):
+    """Add the product of two matrices to a third, or put it there if `is_fresh`.
+
+    Parameters
+    ----------
+    result : Array, number of its element where the matrix starts, elements from one row to the next.
+    left : Array, first element, elements from one row to the next, elements from one column to the next.
+    right : Array, first element, elements from one row to the next.
+    shape : Rows of the result, inner size, columns of the result (a multiple of `LANES`).
+    """
+    c, at, stride = result
+    a, left_at, left_row, left_column = left
+    b, right_at, right_row = right
+    n_rows, depth, width = shape
+    column = 0
+    while column < width:
+        rest = (width - column) // LANES
+        here, there = at + column, right_at + column
+        row = 0
+        while row < n_rows:
+            p, q = here + row * stride, left_at + row * left_row
+            if row + 4 <= n_rows:
+                if rest >= 4:
+                    _four_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                elif rest == 3:
+                    _four_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                elif rest == 2:
+                    _four_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                else:
+                    _four_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                row += 4
+            else:
+                if rest >= 4:
+                    _one_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                elif rest == 3:
+                    _one_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                elif rest == 2:
+                    _one_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                else:
+                    _one_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+                row += 1
+        column += min(rest, 4) * LANES
+
+
+@compiled
+def take_dots_(result, left, right, shape):
+    """Put the dot products of several vectors with one vector into an array.
+
+    Parameters
+    ----------
+    result : Array, first element, elements from one result to the next.
+    left : Array, first element, elements from one vector to the next.
+    right : Array, first element.
+    shape : Number of vectors, their length (a multiple of `LANES`).
+    """
+    c, at, stride = result
+    a, left_at, left_row = left
+    b, right_at = right
+    n_rows, width = shape
+    row = 0
+    while row < n_rows:
+        if row + 4 <= n_rows:
+            _four_dots(c, at + row * stride, stride, a, left_at + row * left_row, left_row, b, right_at, width)
+            row += 4
+        else:
+            _one_dot(c, at + row * stride, stride, a, left_at + row * left_row, left_row, b, right_at, width)
+            row += 1

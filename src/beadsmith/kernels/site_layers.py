@@ -1,0 +1,180 @@
+"""The layers of HIP-NN-TS that act on each site alone, and their adjoint, without a graph, compiled by numba.
+
+The readable twin is `beadsmith.networks.layers.Block`. All features are padded to whole vectors.
+"""
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
+# numba infers types itself; annotations would only be checked at calls that Python never makes
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from beadsmith.kernels.products import multiply_
+from beadsmith.kernels.rows import compiled, exp_of_negative
+
+
+@compiled
+def allocate_layers(n_sites, n_features, shape, dtype):
+    """Return memory for `apply_layers_`; `shape` is the number of activations and the highest tensor rank."""
+    return (
+        np.empty((shape[0], n_sites, n_features), dtype),
+        np.empty((shape[1], n_sites, n_features), dtype),
+    )
+
+
+@compiled
+def _multiply_(result, left, at, matrices, which, n, is_fresh):
+    """Add the products of n rows from row `at` on with one of several square matrices, or put them there."""
+    width = matrices.shape[1]
+    multiply_(
+        (result, at * width, width),
+        (left, at * width, width, 1),
+        (matrices, which * width**2, width),
+        (n, width, width),
+        is_fresh,
+    )
+
+
+@compiled
+def apply_layers_(at, n, tensors, inner, features, layers, memory):
+    """Apply a block to n sites from site `at` on.
+
+    Parameters
+    ----------
+    tensors : E, (sites, components, features).
+    inner : Self-interaction of each site (sites, features); is overwritten.
+    features : What bypasses the interaction; replaced by the features after the block.
+    layers : t (l_max, features), ε, square matrices (R, then W and R of each atom layer) as out × in, the same
+        transposed, biases.
+    memory : Slopes of the activations and factors of the norms, kept for the way back.
+    """
+    scales, cusp, _, transposed, biases = layers
+    slopes, factors = memory
+    n_features = features.shape[1]
+    for i in range(at, at + n):
+        for a in range(n_features):
+            inner[i, a] += tensors[i, 0, a]
+    _add_norms_(inner, at, n, tensors, scales, cusp, factors)
+    for layer in range(slopes.shape[0]):
+        if layer > 0:
+            for i in range(at, at + n):
+                for a in range(n_features):
+                    inner[i, a] = biases[2 * layer - 1, a]
+            _multiply_(inner, features, at, transposed, 2 * layer - 1, n, False)
+        softplus_(inner[at : at + n].reshape(-1), slopes[layer, at : at + n].reshape(-1))
+        for i in range(at, at + n):
+            for a in range(n_features):
+                features[i, a] += biases[2 * layer, a]
+        _multiply_(features, inner, at, transposed, 2 * layer, n, False)
+
+
+@compiled
+def differentiate_layers_(at, n, tensors, inner, features, layers, memory):
+    """Replace E and what entered a block by the derivatives with respect to them.
+
+    `features` holds the derivative by the features after the block; the other arguments are those of `apply_layers_`.
+    """
+    _, _, matrices, _, _ = layers
+    slopes, factors = memory
+    for layer in range(slopes.shape[0] - 1, -1, -1):
+        _multiply_(inner, features, at, matrices, 2 * layer, n, True)
+        for i in range(at, at + n):
+            for a in range(inner.shape[1]):
+                inner[i, a] *= slopes[layer, i, a]
+        if layer > 0:
+            _multiply_(features, inner, at, matrices, 2 * layer - 1, n, False)
+    _differentiate_norms_(tensors, at, n, inner, factors)
+
+
+BLOCK = 16
+"""Sites that go through the layers together."""
+
+
+@compiled
+def apply_all_layers_(tensors, inner, features, layers, memory, start, stop):
+    """Apply a block to the sites from `start` to `stop`."""
+    for at in range(start, stop, BLOCK):
+        apply_layers_(at, min(BLOCK, stop - at), tensors, inner, features, layers, memory)
+
+
+@compiled
+def differentiate_all_layers_(tensors, inner, features, layers, memory, start, stop):
+    """Go back through a block for the sites from `start` to `stop`."""
+    for at in range(start, stop, BLOCK):
+        differentiate_layers_(at, min(BLOCK, stop - at), tensors, inner, features, layers, memory)
+
+
+def log_of_one_plus(y):
+    """Return log(1 + y) for 0 ≤ y ≤ 1 in a form that compilers turn into vector instructions."""
+    return np.log1p(y)
+
+
+@overload(log_of_one_plus)
+def _overload_log_of_one_plus(y):
+    # log(1 + y) = 2 atanh(t), t = y / (2 + y) ≤ 1/3: the first term left out is below one rounding
+    last = 15 if y == types.float32 else 33
+    real = np.float32 if y == types.float32 else np.float64
+
+    def implementation(y):
+        t = y / (real(2.0) + y)
+        square, series = t * t, real(0.0)
+        for n in range(last, 0, -2):
+            series = series * square + real(1.0 / n)
+        return real(2.0) * t * series
+
+    return implementation
+
+
+@compiled
+def softplus_(values, slopes):
+    """Replace values by softplus = log(1 + exp) and fill its slopes; exact to rounding, without branches."""
+    real = values.dtype.type
+    one, zero = real(1.0), real(0.0)
+    for a in range(values.shape[0]):
+        slopes[a] = exp_of_negative(-abs(values[a]))
+    for a in range(values.shape[0]):
+        x, y = values[a], slopes[a]
+        slopes[a] = (one if x >= zero else y) / (one + y)
+        values[a] = (x if x >= zero else zero) + log_of_one_plus(y)
+
+
+@compiled
+def _add_norms_(total, at, n, tensors, scales, cusp, factors):
+    """Add Σ_l t^l √(|E^l|² + ε) of each site and fill `factors` with t^l / √(|E^l|² + ε)."""
+    two, n_features = total.dtype.type(2.0), tensors.shape[2]
+    for i in range(at, at + n):
+        if scales.shape[0] >= 1:
+            for a in range(n_features):
+                x, y, z = tensors[i, 1, a], tensors[i, 2, a], tensors[i, 3, a]
+                norm = np.sqrt(x * x + y * y + z * z + cusp)
+                total[i, a] += scales[0, a] * norm
+                factors[0, i, a] = scales[0, a] / norm
+        if scales.shape[0] >= 2:
+            for a in range(n_features):
+                xx, xy, xz = tensors[i, 4, a], tensors[i, 5, a], tensors[i, 6, a]
+                yy, yz = tensors[i, 7, a], tensors[i, 8, a]
+                norm = np.sqrt(two * (xx * xx + xy * xy + xz * xz + yy * yy + yz * yz + xx * yy) + cusp)
+                total[i, a] += scales[1, a] * norm
+                factors[1, i, a] = scales[1, a] / norm
+
+
+@compiled
+def _differentiate_norms_(tensors, at, n, adjoint, factors):
+    """Replace tensors by the derivatives with respect to them; `adjoint` belongs to the sum of norms."""
+    two, n_features = adjoint.dtype.type(2.0), tensors.shape[2]
+    for i in range(at, at + n):
+        for a in range(n_features):
+            tensors[i, 0, a] = adjoint[i, a]
+        if tensors.shape[1] >= 4:
+            for m in range(1, 4):
+                for a in range(n_features):
+                    tensors[i, m, a] *= adjoint[i, a] * factors[0, i, a]
+        if tensors.shape[1] >= 9:
+            for a in range(n_features):
+                factor = adjoint[i, a] * factors[1, i, a]
+                xx, yy = tensors[i, 4, a], tensors[i, 7, a]
+                tensors[i, 4, a] = factor * (two * xx + yy)
+                tensors[i, 7, a] = factor * (two * yy + xx)
+                tensors[i, 5, a] *= two * factor
+                tensors[i, 6, a] *= two * factor
+                tensors[i, 8, a] *= two * factor

@@ -1,0 +1,345 @@
+"""SchNet: sites exchange features through filters that are continuous functions of distance.
+
+With one-hot bead types and L interactions:
+x⁰_i = embedding of the type;  z_i = A x_i;  y_i = Σ_j W(r_ij) ∘ z_j;  x_i ← x_i + V₂ act(V₁ y_i + c₁) + c₂;
+W(r) = f_c(r) · (B₂ act(B₁ e(r) + b₁) + b₂) with a radial basis e and the cosine cutoff f_c;
+E_i = energy_scale · output network (x_i).
+
+Sources: Schütt et al., J. Chem. Phys. 148, 241722 (2018), doi 10.1063/1.5019779 (SchNet);
+Husic et al., J. Chem. Phys. 153, 194101 (2020), doi 10.1063/5.0026133 (CGSchNet: coarse-graining, tanh).
+"""
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beadsmith.energy import AbstractNetwork
+from beadsmith.errors import InputError
+from beadsmith.kernels.schnet import (
+    FilterRows,
+    build_filter_rows,
+    filter_adjoint,
+    filter_slopes,
+    spread_slopes,
+    sum_filtered,
+)
+from beadsmith.neighbors import SAME_MOLECULE
+from beadsmith.networks.activations import ActivationName, activate, activate_with_slope
+from beadsmith.networks.layers import linear
+from beadsmith.networks.radial_bases import BasisName, build_radial_basis, cosine_cutoff
+from beadsmith.networks.radial_table import RadialTable
+from beadsmith.units import Unit
+
+_N_PAIR_CLASSES = SAME_MOLECULE + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchnetSettings:
+    """Architecture of a SchNet; the defaults suit a one-site liquid on a laptop.
+
+    Published coarse-graining settings have 128 features and filters and tanh: 5 interactions and 50 Gaussians to 0.5 nm
+    (capped alanine), or 2 interactions and 64 exponential normals to 3 nm (chignolin).
+    """
+
+    kind: Literal["schnet"] = "schnet"
+    """The network: SchNet with continuous filters."""
+    n_features: int = 64
+    """Number of features of each bead."""
+    n_filters: int = 64
+    """Number of filters, the features that beads exchange; usually equal to n_features."""
+    n_interactions: int = 2
+    """Number of interaction blocks; information travels this many cutoffs."""
+    cutoff: Annotated[float, Unit("nm")] = 1.0
+    """Distance at which the energy of a pair and its slope vanish."""
+    radial_basis: BasisName = "gaussian"
+    """Functions of distance that filters are made of: Gaussians, exponential normals or spherical Bessel functions."""
+    n_radial: int = 50
+    """Number of functions in the radial basis."""
+    radial_start: Annotated[float, Unit("nm")] = 0.0
+    """First centre of the Gaussians, or largest distance of the first exponential normal; 0 for Bessel functions."""
+    activation: ActivationName = "tanh"
+    """Activation function; tanh gives the most stable coarse-grained simulations, shifted_softplus is the original."""
+    n_output_layers: int = 1
+    """Number of hidden layers of the output network."""
+    n_output_features: int = 32
+    """Width of the hidden layers of the output network."""
+    pair_classes: bool = False
+    """Whether filters know if two beads are bonded, 1-3, 1-4, in one molecule or in different ones."""
+    n_knots: int = 1024
+    """Number of intervals of the radial tables of the filters; 0 evaluates filters at every pair, slowly and exactly.
+    With the default, filters are off by about 1e-5 and their slopes by 1e-4 of the largest."""
+    energy_scale: Annotated[float, Unit("kJ/mol")] = 10.0
+    """Fixed factor of the output; of the order of the energies to learn, it makes early training quick."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises
+        ------
+        InputError : a value is out of range.
+        """
+        sizes = (("n_features", 1), ("n_filters", 1), ("n_interactions", 1), ("n_radial", 2))
+        for name, smallest in (*sizes, ("n_output_layers", 0), ("n_output_features", 1)):
+            if getattr(self, name) < smallest:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least {smallest}")
+        for name, choices in (("radial_basis", BasisName), ("activation", ActivationName)):
+            if getattr(self, name) not in get_args(choices):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(get_args(choices))}")
+        for name in ("cutoff", "energy_scale"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{name} is {getattr(self, name)}, expected a positive number")
+        if not 0.0 <= self.radial_start < self.cutoff:
+            raise InputError(f"radial_start is {self.radial_start} nm, expected 0 to cutoff {self.cutoff} nm")
+        if self.radial_basis == "bessel" and self.radial_start != 0.0:
+            raise InputError(f"radial_start is {self.radial_start} nm, but Bessel functions start at 0")
+        if self.n_knots != 0 and self.n_knots < 16:
+            raise InputError(f"n_knots is {self.n_knots}, expected 0 (no tables) or at least 16")
+
+
+class FilterNetwork(nn.Module):
+    """The filters W of one interaction: a function of distance and, on demand, of the pair's class."""
+
+    def __init__(self, settings: SchnetSettings) -> None:
+        """Make the radial basis and two layers."""
+        super().__init__()
+        self.cutoff, self.activation = settings.cutoff, settings.activation
+        self.n_classes = _N_PAIR_CLASSES if settings.pair_classes else 0
+        self.basis = build_radial_basis(
+            settings.radial_basis, settings.n_radial, start=settings.radial_start, cutoff=settings.cutoff
+        )
+        self.hidden = linear(settings.n_radial + self.n_classes, settings.n_filters)
+        self.output = linear(settings.n_filters, settings.n_filters)
+
+    def forward(
+        self, distances: Float[Tensor, "pairs"], pair_bond_class: Int[Tensor, "pairs"]
+    ) -> Float[Tensor, "pairs filters"]:
+        """Return the filters of pairs at the given distances [nm]."""
+        inputs = self.basis(distances)
+        if self.n_classes:
+            one_hot = functional.one_hot(pair_bond_class, self.n_classes).to(inputs.dtype)
+            inputs = torch.cat([inputs, one_hot], dim=1)
+        filters = self.output(activate(self.activation, self.hidden(inputs)))
+        return cosine_cutoff(distances, self.cutoff)[:, None] * filters
+
+    def tabulate(self, table: RadialTable) -> Float[Tensor, "rows filters"]:
+        """Return the coefficients of all filters, the tables of the pair classes one below the other."""
+
+        def filters_of(pair_class: int) -> Tensor:
+            def filters(distances: Tensor) -> Tensor:
+                return self(distances, torch.full(distances.shape, pair_class, device=distances.device))
+
+            return table.tabulate(filters, self.output.weight)
+
+        return torch.cat([filters_of(pair_class) for pair_class in range(max(1, self.n_classes))])
+
+
+class Exchange(nn.Module):
+    """What a site does before and after the sum over its neighbours in one interaction."""
+
+    def __init__(self, settings: SchnetSettings) -> None:
+        """Make A, V₁ and V₂."""
+        super().__init__()
+        self.send = linear(settings.n_features, settings.n_filters, bias=False)
+        self.receive = linear(settings.n_filters, settings.n_features)
+        self.update = linear(settings.n_features, settings.n_features)
+
+
+class Schnet(AbstractNetwork):
+    """SchNet of a liquid or of molecules; the tabulated filters, where there are tables, are the model."""
+
+    kind: ClassVar[str] = "schnet"
+    takes_longer_lists: ClassVar[bool] = True
+
+    def __init__(self, settings: SchnetSettings, type_names: tuple[str, ...], n_channels: int = 1) -> None:
+        """Make the architecture; all weights are zero until they are initialised or loaded."""
+        super().__init__()
+        self.settings, self.type_names, self.n_channels = settings, tuple(type_names), n_channels
+        self.cutoff = settings.cutoff
+        self.table = RadialTable(settings.n_knots, settings.cutoff) if settings.n_knots else None
+        self.embedding = nn.Parameter(torch.zeros(len(type_names), settings.n_features))
+        self.filters = nn.ModuleList(FilterNetwork(settings) for _ in range(settings.n_interactions))
+        self.exchanges = nn.ModuleList(Exchange(settings) for _ in range(settings.n_interactions))
+        widths = [settings.n_features] + [settings.n_output_features] * settings.n_output_layers
+        self.output_layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
+        self.readout = linear(widths[-1], n_channels)
+        self._frozen_tables: _FrozenTables | None = None
+
+    def initialise_(self, generator: torch.Generator) -> None:
+        """Draw the embedding standard normal and all matrices Xavier uniform; biases are zero."""
+        nn.init.normal_(self.embedding, generator=generator)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        types: Int[Tensor, "sites"],
+        pair_index: Int[Tensor, "2 pairs"],
+        pair_vectors: Float[Tensor, "pairs 3"],
+        pair_bond_class: Int[Tensor, "pairs"],
+    ) -> Float[Tensor, "sites channels"]:
+        """Return site energies [kJ/mol]; plain torch, differentiable any number of times, on any device."""
+        first, second = pair_index
+        distances = torch.linalg.vector_norm(pair_vectors, dim=1)
+        features = self.embedding.index_select(0, types)
+        for filters, exchange in self._interactions():
+            messages = self._evaluate(filters, distances, pair_bond_class)
+            messages = messages * exchange.send(features).index_select(0, second)
+            sums = messages.new_zeros(len(types), messages.shape[1]).index_add(0, first, messages)
+            features = features + exchange.update(activate(self.settings.activation, exchange.receive(sums)))
+        for layer in self.output_layers:
+            features = activate(self.settings.activation, layer(features))
+        return self.settings.energy_scale * self.readout(features)
+
+    def _evaluate(self, filters: FilterNetwork, distances: Tensor, pair_bond_class: Tensor) -> Tensor:
+        """Return the filters of each pair, from their table if there is one."""
+        if self.table is None:
+            return filters(distances, pair_bond_class)
+        starts = pair_bond_class * self.table.n_rows if filters.n_classes else None
+        return self.table.interpolate(filters.tabulate(self.table), distances, starts)
+
+    def pair_gradient(
+        self,
+        types: Int[Tensor, "sites"],
+        pair_index: Int[Tensor, "2 pairs"],
+        pair_vectors: Float[Tensor, "pairs 3"],
+        pair_bond_class: Int[Tensor, "pairs"],
+        channel_weights: Float[Tensor, "sites channels"],
+        *,
+        create_graph: bool = False,
+    ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
+        """Return channel-weighted site energies [kJ/mol] and dE/d(pair vectors) [kJ/mol/nm]; see `AbstractNetwork`.
+
+        With tables on a CPU the sums over neighbours and their adjoints are fused sweeps; else autograd does it.
+
+        Raises
+        ------
+        InputError : the pairs are not sorted, or the vectors have another precision than the weights.
+        """
+        if self.table is None or not self.is_fused or pair_vectors.device.type != "cpu":
+            return super().pair_gradient(
+                types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph
+            )
+        if pair_vectors.dtype != self.embedding.dtype:
+            raise InputError(f"pair vectors are {pair_vectors.dtype}, weights {self.embedding.dtype}")
+        rows = build_filter_rows(
+            pair_index,
+            pair_vectors,
+            pair_bond_class if self.settings.pair_classes else None,
+            n_sites=len(types),
+            n_intervals=self.table.n_intervals,
+            cutoff=self.cutoff,
+        )
+        with torch.set_grad_enabled(create_graph):
+            return self._sweep(rows, types, self.settings.energy_scale * channel_weights)
+
+    def _sweep(self, rows: FilterRows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Run through the network and back: the adjoint of each line of `forward`, written out."""
+        name = self.settings.activation
+        tables = self._tabulate()
+        features = self.embedding.index_select(0, types)
+        sent: list[Tensor] = []
+        slopes: list[Tensor] = []
+        for table, (_, exchange) in zip(tables, self._interactions(), strict=True):
+            # at first all sites of a type send the same
+            sent.append(exchange.send(features) if sent else exchange.send(self.embedding).index_select(0, types))
+            received = exchange.receive(sum_filtered(rows, table, sent[-1]))
+            activated, slope = activate_with_slope(name, received)
+            slopes.append(slope)
+            features = features + exchange.update(activated)
+        output_slopes: list[Tensor] = []
+        for layer in self.output_layers:
+            features, slope = activate_with_slope(name, layer(features))
+            output_slopes.append(slope)
+        energies = (self.readout(features) * weights).sum(1)
+
+        adjoint = weights @ self.readout.weight
+        for layer, slope in zip(reversed(self.output_layers), reversed(output_slopes), strict=True):
+            adjoint = (adjoint * slope) @ cast("nn.Linear", layer).weight
+        by_distance: Tensor | float = 0.0
+        for k in reversed(range(len(tables))):
+            exchange = cast("Exchange", self.exchanges[k])
+            on_sums = ((adjoint @ exchange.update.weight) * slopes[k]) @ exchange.receive.weight
+            if k == 0:
+                by_distance = by_distance + filter_slopes(rows, tables[k], sent[k], on_sums)
+            else:
+                on_sent, own = filter_adjoint(rows, tables[k], sent[k], on_sums)
+                adjoint = adjoint + on_sent @ exchange.send.weight
+                by_distance = by_distance + own
+        return energies, spread_slopes(rows, cast("Tensor", by_distance))
+
+    def _tabulate(self) -> list[Tensor]:
+        """Return the tables of all interactions; those of frozen weights are made once."""
+        parameters = list(self.filters.parameters())
+        if any(parameter.requires_grad for parameter in parameters):
+            return self._make_tables()
+        if self._frozen_tables is None or not self._frozen_tables.are_of(parameters):
+            self._frozen_tables = _FrozenTables(parameters, self._make_tables())
+        return self._frozen_tables.tables
+
+    def _make_tables(self) -> list[Tensor]:
+        assert self.table is not None
+        return [filters.tabulate(self.table).contiguous() for filters, _ in self._interactions()]
+
+    def _interactions(self) -> list[tuple[FilterNetwork, Exchange]]:
+        return cast("list[tuple[FilterNetwork, Exchange]]", list(zip(self.filters, self.exchanges, strict=True)))
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the architecture as JSON."""
+        return {
+            "settings": asdict(self.settings),
+            "type_names": list(self.type_names),
+            "n_channels": self.n_channels,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return a network of the given architecture; weights are loaded afterwards."""
+        return cls(SchnetSettings(**config["settings"]), tuple(config["type_names"]), int(config["n_channels"]))
+
+
+class _FrozenTables:
+    """Tables, and the weights they were made of."""
+
+    def __init__(self, parameters: list[nn.Parameter], tables: list[Tensor]) -> None:
+        # the aliases keep the memory alive: no other weights can come to lie at the same address
+        self._weights = [parameter.detach() for parameter in parameters]
+        self._versions = [parameter._version for parameter in parameters]
+        self.tables = [table.detach() for table in tables]
+
+    def are_of(self, parameters: list[nn.Parameter]) -> bool:
+        """Return whether the weights are the same memory, unchanged since."""
+        return all(
+            parameter.data_ptr() == weight.data_ptr() and parameter._version == version
+            for parameter, weight, version in zip(parameters, self._weights, self._versions, strict=True)
+        )
+
+
+def build_schnet(
+    settings: SchnetSettings, type_names: tuple[str, ...], generator: torch.Generator, *, n_channels: int = 1
+) -> Schnet:
+    """Return a freshly initialised network.
+
+    Parameters
+    ----------
+    settings : Architecture.
+    type_names : Names of the bead types; a site's type is an index into them.
+    generator : Source of the random weights, on the CPU.
+    n_channels : Number of energies each site returns.
+
+    Raises
+    ------
+    InputError : there is no bead type, or no channel.
+    """
+    if not type_names or n_channels < 1:
+        raise InputError(f"a network needs a bead type and a channel, got {len(type_names)} and {n_channels}")
+    network = Schnet(settings, type_names, n_channels)
+    network.initialise_(generator)
+    return network
