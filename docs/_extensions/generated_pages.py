@@ -37,7 +37,11 @@ def list_settings():
     sections = {name: entry for name, entry in keys.items() if _properties(entry)}
     parts = ["## top level", "", *_table({name: entry for name, entry in keys.items() if name not in sections})]
     for name, entry in sections.items():
-        parts += ["", f"## {name}", "", entry["description"], "", *_table(_properties(entry))]
+        parts += ["", f"## {name}", "", entry["description"]]
+        choices = [option["properties"] for option in _options(entry) if "properties" in option]
+        for keys in choices:
+            title = ["", f"### {name} of kind {keys['kind']['const']}"] if len(choices) > 1 else []
+            parts += [*title, "", *_table(keys)]
     return "\n".join(parts)
 
 

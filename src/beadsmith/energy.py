@@ -187,6 +187,8 @@ def trust_fused(network: AbstractNetwork, batch: Batch, pairs: Pairs) -> float:
     -------
     The largest difference relative to the largest force, 0 if no sweep is compiled.
     """
+    if not network.is_fused:
+        return 0.0
     network.is_fused = False
     expected = predict_network(network, batch, pairs).forces.double()
     network.is_fused = True

@@ -148,6 +148,23 @@ def scale_(functions, order, start, n, values):
 
 
 @compiled
+def evaluate_at_(functions, order, start, n, radial, place, values, slopes):
+    """Fill the row `place` of each pair with values and slopes of its radial functions, amplitudes included."""
+    centres, weights, amplitudes, classes = functions[0], functions[1], functions[2], functions[3]
+    width = centres.shape[0]
+    for q in range(n):
+        row = place[q]
+        fill_functions_(
+            values, slopes, row * width, radial[0, q], radial[1, q], radial[2, q], centres, weights, width
+        )
+        if amplitudes.shape[0] > 1:
+            c = classes[order[start + q]]
+            for k in range(width):
+                values[row, k] *= amplitudes[c, k]
+                slopes[row, k] *= amplitudes[c, k]
+
+
+@compiled
 def collect_parameters_(functions, order, start, n, radial, rates, values, slopes, overlap, other, totals):
     """Add to `totals` (classes, 3, functions) what `add_parameters_` says of some pairs, by their classes."""
     centres, classes = functions[0], functions[3]

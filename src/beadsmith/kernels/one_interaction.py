@@ -10,27 +10,29 @@ Nothing is differentiated automatically; the plain-torch twin is `beadsmith.ener
 import numpy as np
 
 from beadsmith.kernels.environments import allocate, spread_block_, sum_block_
-from beadsmith.kernels.gaussians import evaluate_, scale_
-from beadsmith.kernels.products import multiply_
-from beadsmith.kernels.rows import compiled, load_pairs, longest_row
+from beadsmith.kernels.gaussians import evaluate_, evaluate_at_, scale_
+from beadsmith.kernels.products import multiply_, take_dots_
+from beadsmith.kernels.rows import compiled, load_pairs, longest_row, write_gradient
 from beadsmith.kernels.site_layers import BLOCK, allocate_layers, apply_layers_, differentiate_layers_
 
 
 @compiled
-def predict_sites(pairs, functions, interaction, layers, readout, kinds, energies, gradient, start, stop):
+def predict_sites(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
     """Fill weighted site energies and dE/dv of each pair for the sites from `start` to `stop`.
 
-    Parameters (arrays of one precision; functions and features padded to whole vectors)
+    Neighbours of one type are summed before they are mixed: good for many neighbours.
+
+    Parameters (arrays of one precision; features padded to whole vectors)
     ----------
     pairs, functions : As in `beadsmith.kernels.environments`.
-    interaction : V as (types × functions, features) and its transpose, and for each type what enters the interaction
-        and what bypasses it, (types, features).
+    interaction : V as (types × padded functions, features) and its transpose, V as (types, functions, features), and
+        for each type what enters the interaction and what bypasses it, (types, features).
     layers : As in `beadsmith.kernels.site_layers`.
-    readout : row vector of each site (sites, features), constant energy of each site.
-    kinds : type of each site.
+    readout : w (channels, features), and the constant energy of each type in each channel (channels, types).
+    sites : type and channel weights (channels) of each site.
     """
     order, offsets, vectors = pairs
-    mixing, mixing_transposed, entering, bypassing = interaction
+    mixing, mixing_transposed, _, entering, _ = interaction
     n_kinds, n_features = entering.shape
     n_functions, n_sums, dtype = functions[0].shape[0], mixing.shape[0], vectors.dtype
     n_components = (1, 4, 9)[layers[0].shape[0]]
@@ -52,19 +54,111 @@ def predict_sites(pairs, functions, interaction, layers, readout, kinds, energie
         sum_block_(pairs, first, last, angular, values, sums, 0)
         shape = (n_sites * n_components, n_sums, n_features)
         multiply_((tensors, 0, n_features), (sums, 0, n_sums, 1), (mixing, 0, n_features), shape, True)
-        for i in range(n_sites):
-            for a in range(n_features):
-                inner[i, a] = entering[kinds[first + i], a]
-                features[i, a] = bypassing[kinds[first + i], a]
-        apply_layers_(0, n_sites, tensors, inner, features, layers, kept)
-        for i in range(n_sites):
-            energy = readout[1][first + i]
-            for a in range(n_features):
-                energy += readout[0][first + i, a] * features[i, a]
-            energies[first + i] = energy
-            for a in range(n_features):
-                features[i, a] = readout[0][first + i, a]
-        differentiate_layers_(0, n_sites, tensors, inner, features, layers, kept)
+        _pass_layers_(first, n_sites, tensors, inner, features, interaction, layers, readout, sites, kept, energies)
         shape = (n_sites * n_components, n_features, n_sums)
         multiply_((sums, 0, n_sums), (tensors, 0, n_features, 1), (mixing_transposed, 0, n_sums), shape, True)
         spread_block_(pairs, first, last, memory, more, sums, 0, gradient)
+
+
+@compiled
+def predict_sites_by_messages(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
+    """Do the same as `predict_sites`, but mix before the sum, in products over all pairs with one type of neighbour.
+
+    Good for few neighbours of each type: nothing of the size components × types × functions is touched.
+    """
+    order, offsets, vectors = pairs
+    _, _, weights, entering, _ = interaction
+    n_kinds, n_functions, n_features = weights.shape
+    padded, dtype = functions[0].shape[0], vectors.dtype
+    n_components = (1, 4, 9)[layers[0].shape[0]]
+    # products take whole tiles of four rows: what stands in the last ones is never read
+    width = longest_row(offsets, start * n_kinds, stop * n_kinds, BLOCK * n_kinds) + 16
+    radial, angular, values, slopes = allocate(width, padded, dtype)
+    mixed, change, message = (
+        np.empty((width, n_features), dtype),
+        np.empty((width, n_features), dtype),
+        np.empty((width, n_features), dtype),
+    )
+    along, across, rates = np.empty(width, dtype), np.zeros((9, width), dtype), np.empty((9, width), dtype)
+    place, starts = np.empty(width, np.int64), np.empty(n_kinds + 1, np.int64)
+    tensors = np.empty((BLOCK, n_components, n_features), dtype)
+    features, inner = np.empty((BLOCK, n_features), dtype), np.empty((BLOCK, n_features), dtype)
+    kept = allocate_layers(BLOCK, n_features, (layers[2].shape[0] // 2 + 1, layers[0].shape[0]), dtype)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        n_sites, begin = last - first, offsets[first * n_kinds]
+        _sort_by_kind_(offsets, first, last, n_kinds, place, starts)
+        n = load_pairs(vectors, order, begin, offsets[last * n_kinds], functions[4], radial, angular)
+        evaluate_at_(functions, order, begin, n, radial, place, values, slopes)
+        for t in range(n_kinds):
+            s = starts[t]
+            shape = ((starts[t + 1] - s + 3) // 4 * 4, n_functions, n_features)
+            right = (weights, t * n_functions * n_features, n_features)
+            multiply_((mixed, s * n_features, n_features), (values, s * padded, padded, 1), right, shape, True)
+            multiply_((change, s * n_features, n_features), (slopes, s * padded, padded, 1), right, shape, True)
+        for q in range(n):
+            for a in range(n_features):
+                message[q, a] = mixed[place[q], a]
+        for i in range(n_sites):
+            q, end = offsets[(first + i) * n_kinds] - begin, offsets[(first + i + 1) * n_kinds] - begin
+            multiply_(
+                (tensors, i * n_components * n_features, n_features),
+                (angular, q, width, 1),
+                (message, q * n_features, n_features),
+                (n_components, end - q, n_features),
+                True,
+            )
+        _pass_layers_(first, n_sites, tensors, inner, features, interaction, layers, readout, sites, kept, energies)
+        for i in range(n_sites):
+            left = (tensors, i * n_components * n_features, n_features)
+            for q in range(offsets[(first + i) * n_kinds] - begin, offsets[(first + i + 1) * n_kinds] - begin):
+                shape = (n_components, n_features)
+                take_dots_((across, q, width), left, (message, q * n_features), shape)
+                take_dots_((rates, q, width), left, (change, place[q] * n_features), shape)
+        for q in range(n):
+            along[q] = rates[0, q]
+        for m in range(1, n_components):
+            for q in range(n):
+                along[q] += angular[m, q] * rates[m, q]
+        write_gradient(order, begin, n, radial, angular, along, across, gradient)
+
+
+@compiled
+def _sort_by_kind_(offsets, first, last, n_kinds, place, starts):
+    """Fill where each pair of a block comes when they are sorted by the neighbour's type, and where each type starts."""
+    begin, n = offsets[first * n_kinds], 0
+    for t in range(n_kinds):
+        starts[t] = n
+        for s in range(first * n_kinds + t, last * n_kinds, n_kinds):
+            for q in range(offsets[s] - begin, offsets[s + 1] - begin):
+                place[q] = n
+                n += 1
+    starts[n_kinds] = n
+
+
+@compiled
+def _pass_layers_(first, n, tensors, inner, features, interaction, layers, readout, sites, kept, energies):
+    """Replace E of n sites by dE/dE and fill their energies."""
+    _, _, _, entering, bypassing = interaction
+    weights, constants = readout
+    kinds, channels = sites
+    for i in range(n):
+        kind = kinds[first + i]
+        for a in range(features.shape[1]):
+            inner[i, a] = entering[kind, a]
+            features[i, a] = bypassing[kind, a]
+    apply_layers_(0, n, tensors, inner, features, layers, kept)
+    for i in range(n):
+        energy = features.dtype.type(0.0)
+        for c in range(weights.shape[0]):
+            own = constants[c, kinds[first + i]]
+            for a in range(features.shape[1]):
+                own += weights[c, a] * features[i, a]
+            energy += channels[first + i, c] * own
+        energies[first + i] = energy
+        for a in range(features.shape[1]):
+            features[i, a] = channels[first + i, 0] * weights[0, a]
+        for c in range(1, weights.shape[0]):
+            for a in range(features.shape[1]):
+                features[i, a] += channels[first + i, c] * weights[c, a]
+    differentiate_layers_(0, n, tensors, inner, features, layers, kept)

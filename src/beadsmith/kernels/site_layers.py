@@ -25,12 +25,12 @@ def allocate_layers(n_sites, n_features, shape, dtype):
 @compiled
 def _multiply_(result, left, at, matrices, which, n, is_fresh):
     """Add the products of n rows from row `at` on with one of several square matrices, or put them there."""
-    width = matrices.shape[1]
+    depth, width = matrices.shape[1:]
     multiply_(
         (result, at * width, width),
         (left, at * width, width, 1),
-        (matrices, which * width**2, width),
-        (n, width, width),
+        (matrices, which * depth * width, width),
+        (n, depth, width),
         is_fresh,
     )
 
@@ -45,7 +45,7 @@ def apply_layers_(at, n, tensors, inner, features, layers, memory):
     inner : Self-interaction of each site (sites, features); is overwritten.
     features : What bypasses the interaction; replaced by the features after the block.
     layers : t (l_max, features), ε, square matrices (R, then W and R of each atom layer) as out × in, the same
-        transposed, biases.
+        transposed, biases. Only the columns of the matrices are padded.
     memory : Slopes of the activations and factors of the norms, kept for the way back.
     """
     scales, cusp, _, transposed, biases = layers
