@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=None, help="run folder of a finished 'make demo'")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder of the results")
     arguments = parser.parse_args()
-    settings = load_config(EXAMPLE).settings
+    settings = load_config(EXAMPLE)
     with tempfile.TemporaryDirectory() as scratch:
         mapped = find_reference(settings, arguments.run, Path(scratch))
         for seed in arguments.seeds:

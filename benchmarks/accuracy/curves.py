@@ -1,6 +1,6 @@
 """Does it matter that filters are tables and sweeps are compiled? Loss curves with and without, on the same data.
 
-    python -m benchmarks.accuracy.curves --run FOLDER [--epochs 3] [--output FILE]
+    python -m benchmarks.accuracy.curves --run FOLDER [--networks NAME ...] [--epochs 3] [--output FILE]
 
 Every network trains twice from the same weights over the same frames in the same order: as shipped (compiled sweeps,
 radial tables), and in plain torch with radial functions evaluated at every pair. Rounding makes the two drift apart as
@@ -34,11 +34,13 @@ def main() -> None:
     """Train all networks in all forms and write their validation losses."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy.curves", description=__doc__.split("\n")[0])
     parser.add_argument("--run", type=Path, required=True, help="run folder of a finished 'make demo'")
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="which to train")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the training frames")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "curves.csv", help="file of the results")
     arguments = parser.parse_args()
-    rows = []
-    for name, (shipped, exact) in NETWORKS.items():
+    rows = [row for row in read_rows(arguments.output) if row["network"] not in arguments.networks]
+    for name in arguments.networks:
+        shipped, exact = NETWORKS[name]
         for form, settings, is_fused, seed in (
             ("compiled, tables", shipped, True, 1),
             ("plain torch, exact", exact, False, 1),
@@ -55,7 +57,7 @@ def main() -> None:
 
 def fit_curve(settings: NetworkSettings, arguments: argparse.Namespace, *, is_fused: bool, seed: int) -> list[float]:
     """Return the validation loss of each epoch [(kJ/mol/nm)²]."""
-    configuration = load_config(EXAMPLE).settings
+    configuration = load_config(EXAMPLE)
     training = replace(configuration.training, epochs=arguments.epochs, noise_floor_fractions=())
     before = AbstractNetwork.is_fused
     # the class attribute is what a network has that was never told otherwise

@@ -1,5 +1,6 @@
 """HIP-NN-TS against its published numbers and the conformance kit."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
 from beadsmith.kernels.threads import split_rows
 from beadsmith.networks.hipnn import Hipnn, HipnnSettings, build_hipnn
-from beadsmith.testing import build_box, check_network, evaluate, join
+from beadsmith.testing import build_box, build_cluster, check_network, evaluate, join
 
 SMALL = {"n_features": 9, "n_sensitivities": 7, "n_atom_layers": 2, "cutoff": 0.9, "soft_max": 0.8}
 
@@ -84,6 +85,42 @@ def test_energies_of_a_box_do_not_depend_on_the_rest_of_its_batch_by_a_single_bi
     boxes = [build_box(n_sites=64, n_types=2, cutoff=0.8, seed=seed, dtype=torch.float32) for seed in range(3)]
     together, _ = evaluate(network, join(boxes))
     assert torch.equal(together, torch.cat([evaluate(network, box)[0] for box in boxes]))
+
+
+@pytest.mark.parametrize("l_max", [1, 2])
+def test_sites_with_few_and_with_many_neighbours_predict_the_same_with_and_without_a_graph(l_max):
+    network = build(3, n_channels=2, l_max=l_max, pair_classes=True).double().requires_grad_(False)
+    cluster, box = build_cluster(10, 3, seed=0).pairs(0.9), build_box(n_sites=258, n_types=3, cutoff=0.9, seed=0)
+    counts = [len(part.pair_vectors) / len(part.types) for part in (cluster, box)]
+    # the two ways through the kernel part at (types × components) neighbours
+    assert counts[0] < 3 * (l_max + 1) ** 2 < counts[1]
+    for part in (cluster, box):
+        for one, other in zip(evaluate(network, part), evaluate(network, part, create_graph=True), strict=True):
+            torch.testing.assert_close(one, other.detach(), rtol=1e-10, atol=1e-10)
+    together, _ = evaluate(network, join([cluster, box, cluster]))
+    parts = [evaluate(network, part)[0] for part in (cluster, box)]
+    assert torch.equal(together, torch.cat([*parts, parts[0]]))
+
+
+@pytest.mark.parametrize("change", ["in place", "replaced", "moved", "copied"])
+def test_frozen_networks_notice_that_their_weights_changed(change):
+    network = build().requires_grad_(False)
+    box = build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0, dtype=torch.float32)
+    before, _ = evaluate(network, box)
+    weights = network.readouts[0].weight
+    if change == "in place":
+        weights.mul_(2.0)
+    elif change == "replaced":
+        network.readouts[0].weight = torch.nn.Parameter(2.0 * weights, requires_grad=False)
+    elif change == "moved":
+        weights.data = 2.0 * weights
+    else:
+        network = copy.deepcopy(network)
+        network.readouts[0].weight.mul_(2.0)
+    after, _ = evaluate(network, box)
+    assert not torch.allclose(before, after)
+    expected, _ = evaluate(network, box, create_graph=True)
+    torch.testing.assert_close(after, expected.detach(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_interactions", [1, 2])

@@ -6,12 +6,11 @@ The readable twins are in `beadsmith.networks.activations`.
 # numba infers types itself; annotations would only be checked at calls that Python never makes
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
-
-from beadsmith.kernels.rows import compiled
 
 KINDS = {"tanh": 0, "shifted_softplus": 1, "silu": 2}
 """Number of each activation function."""
@@ -31,12 +30,12 @@ def exp_and_less_one(x):
 def _overload_exp_and_less_one(x):
     # eˣ = 2ᵏ (1 + g), g = e^f − 1, |f| ≤ ln(2)/2; the series ends where its remainder is below one rounding, and x
     # where 2ᵏ stops to be a normal number
-    if x == types.float32:
-        real, whole, n_terms, bias, shift, smallest = np.float32, np.int32, 8, 127, 23, -87.0
-        high, low = _LN2_HIGH_32, _LN2_LOW_32
-    else:
-        real, whole, n_terms, bias, shift, smallest = np.float64, np.int64, 14, 1023, 52, -708.0
-        high, low = _LN2_HIGH_64, _LN2_LOW_64
+    is_single = x == types.float32
+    real: Any
+    whole: Any
+    real, whole = (np.float32, np.int32) if is_single else (np.float64, np.int64)
+    n_terms, bias, shift, smallest = (8, 127, 23, -87.0) if is_single else (14, 1023, 52, -708.0)
+    high, low = (_LN2_HIGH_32, _LN2_LOW_32) if is_single else (_LN2_HIGH_64, _LN2_LOW_64)
 
     def implementation(x):
         x = real(smallest) if x < real(smallest) else x
@@ -73,7 +72,17 @@ def _overload_log_of_one_plus(y):
     return implementation
 
 
-@njit(cache=True, nogil=True, fastmath={'contract'}, error_model='numpy')
+def _compiled(function):
+    # sums must not be regrouped, or small differences are lost; a division that may raise is no vector instruction
+    options: Any = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        # neither the package's folder nor the user's cache folder can be written to
+        return njit(**options)(function)
+
+
+@_compiled
 def activate_(kind, values, slopes):
     """Replace values by their activations and fill the slopes.
 

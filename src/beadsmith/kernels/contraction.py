@@ -88,6 +88,17 @@ def contract(
     return _Contract.apply(program, types, features, weights)
 
 
+def contraction_adjoint(
+    program: SiteProgram,
+    features: Float[Tensor, "components sites channels"],
+    weights: Float[Tensor, "types couplings channels"],
+    types: Int[Tensor, "sites"],
+    adjoint: Float[Tensor, "results sites channels"],
+) -> Float[Tensor, "components sites channels"]:
+    """Return the derivative by A of an energy whose derivative by B is `adjoint`."""
+    return _ContractionAdjoint.apply(program, types, features, weights, adjoint)
+
+
 @lru_cache(maxsize=64)
 def _arrays(program: SiteProgram, n_channels: int, real: np.dtype[Any]) -> tuple[Any, ...]:
     """Return the `program` of `beadsmith.kernels.polynomials.contract_`."""

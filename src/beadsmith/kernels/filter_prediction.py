@@ -17,6 +17,7 @@ import numpy as np
 from beadsmith.kernels.activations import activate_
 from beadsmith.kernels.products import multiply_
 from beadsmith.kernels.rows import compiled
+from beadsmith.kernels.vectors import count_lanes, load, load_tile, store, weigh_rows, zero_vector
 
 BLOCK = 32
 """Sites that go through the layers together."""
@@ -26,28 +27,32 @@ BLOCK = 32
 def _sum_(pairs, table, sent, at, n, sums):
     """Fill y_ia = Σ_j W_a(r_ij) z_ja of n sites from site `at` on; row 0 of `sums` is the first of them."""
     offsets, sources, starts, weights = pairs
-    width = sums.shape[1]
+    width, lanes, rows = sums.shape[1], count_lanes(table), (0, 0, 0, 0)
     for i in range(n):
         first, last = offsets[at + i], offsets[at + i + 1]
-        for a in range(width):
-            sums[i, a] = 0.0
-        if (last - first) % 2 == 1:
-            j, k = sources[first], starts[first]
-            w0, w1, w2, w3 = weights[first, 0], weights[first, 1], weights[first, 2], weights[first, 3]
-            for a in range(width):
-                filter_a = w0 * table[k, a] + w1 * table[k + 1, a] + w2 * table[k + 2, a] + w3 * table[k + 3, a]
-                sums[i, a] = filter_a * sent[j, a]
-            first += 1
-        # two neighbours at a time: the sums are loaded and stored half as often
-        for p in range(first, last, 2):
-            j, k = sources[p], starts[p]
-            m, q = sources[p + 1], starts[p + 1]
-            w0, w1, w2, w3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
-            v0, v1, v2, v3 = weights[p + 1, 0], weights[p + 1, 1], weights[p + 1, 2], weights[p + 1, 3]
-            for a in range(width):
-                one = w0 * table[k, a] + w1 * table[k + 1, a] + w2 * table[k + 2, a] + w3 * table[k + 3, a]
-                other = v0 * table[q, a] + v1 * table[q + 1, a] + v2 * table[q + 2, a] + v3 * table[q + 3, a]
-                sums[i, a] += one * sent[j, a] + other * sent[m, a]
+        a = 0
+        # sums stay in registers, four vectors of them where there are as many
+        while a + 4 * lanes <= width:
+            one, two, three, four = zero_vector(table), zero_vector(table), zero_vector(table), zero_vector(table)
+            b, c, d = a + lanes, a + 2 * lanes, a + 3 * lanes
+            for p in range(first, last):
+                k, j, w = starts[p] * width, sources[p] * width, 8 * p
+                one = one + weigh_rows(load_tile(table, k + a, width, rows), weights, w, 1) * load(sent, j + a)
+                two = two + weigh_rows(load_tile(table, k + b, width, rows), weights, w, 1) * load(sent, j + b)
+                three = three + weigh_rows(load_tile(table, k + c, width, rows), weights, w, 1) * load(sent, j + c)
+                four = four + weigh_rows(load_tile(table, k + d, width, rows), weights, w, 1) * load(sent, j + d)
+            store(sums, i * width + a, one)
+            store(sums, i * width + b, two)
+            store(sums, i * width + c, three)
+            store(sums, i * width + d, four)
+            a += 4 * lanes
+        while a < width:
+            total = zero_vector(table)
+            for p in range(first, last):
+                tile = load_tile(table, starts[p] * width + a, width, rows)
+                total = total + weigh_rows(tile, weights, 8 * p, 1) * load(sent, sources[p] * width + a)
+            store(sums, i * width + a, total)
+            a += lanes
 
 
 @compiled
@@ -74,7 +79,13 @@ def advance(pairs, table, sent, layers, kind, types, k, memory, start, stop):
         for i in range(n):
             for a in range(n_features):
                 values[i, a] = bias[a]
-        multiply_((values, 0, n_features), (sums, 0, n_filters, 1), (receive, 0, n_features), (n, n_filters, n_features), False)
+        multiply_(
+            (values, 0, n_features),
+            (sums, 0, n_filters, 1),
+            (receive, 0, n_features),
+            (n, n_filters, n_features),
+            False,
+        )
         activate_(kind, flat[: n * n_features], flat_slopes[at * n_features : (at + n) * n_features])
         if k == 0:
             for i in range(at, at + n):
@@ -88,7 +99,9 @@ def advance(pairs, table, sent, layers, kind, types, k, memory, start, stop):
             result = (later, (m * n_sites + at) * n_filters, n_filters)
             right = (onward, m * n_features * n_filters, n_filters)
             multiply_(result, left, right, (n, n_features, n_filters), False)
-        multiply_((outputs, at * n_outputs, n_outputs), left, (outward, 0, n_outputs), (n, n_features, n_outputs), False)
+        multiply_(
+            (outputs, at * n_outputs, n_outputs), left, (outward, 0, n_outputs), (n, n_features, n_outputs), False
+        )
 
 
 @compiled
@@ -134,7 +147,9 @@ def retreat(pairs, table, layers, k, memory, buffers, start, stop):
         if k < later.shape[0]:
             _adjoint_(pairs, table, later[k], on_next, at, n, on_later[k], by_distance)
         shape = (n, n_outputs, n_features)
-        multiply_((adjoint, 0, n_features), (on_outputs, at * n_outputs, n_outputs, 1), (outward, 0, n_features), shape, True)
+        multiply_(
+            (adjoint, 0, n_features), (on_outputs, at * n_outputs, n_outputs, 1), (outward, 0, n_features), shape, True
+        )
         for m in range(k, later.shape[0]):
             left = (on_later, (m * n_sites + at) * n_filters, n_filters, 1)
             right = (onward, m * n_filters * n_features, n_features)
@@ -147,7 +162,7 @@ def retreat(pairs, table, layers, k, memory, buffers, start, stop):
 
 
 @compiled
-def write_gradient(pairs, table, sent, on_sums, by_distance, chosen, units, start, stop, gradient):
+def write_gradient(pairs, table, sent, on_sums, by_distance, chosen, units, gradient, start, stop):
     """Write dE/d(pair vectors) of the pairs of the sites from `start` to `stop`, after the sums of interaction 0."""
     offsets, sources, starts, weights = pairs
     for i in range(start, stop):
@@ -158,4 +173,8 @@ def write_gradient(pairs, table, sent, on_sums, by_distance, chosen, units, star
             for a in range(table.shape[1]):
                 slope = s0 * table[k, a] + s1 * table[k + 1, a] + s2 * table[k + 2, a] + s3 * table[k + 3, a]
                 total += slope * (on_sums[i, a] * sent[j, a])
-            gradient[q, 0], gradient[q, 1], gradient[q, 2] = total * units[p, 0], total * units[p, 1], total * units[p, 2]
+            gradient[q, 0], gradient[q, 1], gradient[q, 2] = (
+                total * units[p, 0],
+                total * units[p, 1],
+                total * units[p, 2],
+            )

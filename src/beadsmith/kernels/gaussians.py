@@ -22,7 +22,7 @@ _SINGLE = (7, 23, 127, -60.0, 32)
 _DOUBLE = (13, 52, 1023, -600.0, 64)
 
 
-def _exponential(context, vectors, x):
+def exponential(context, vectors, x):
     """Emit exp(x) for x ≤ 0: 2^k exp(f), |f| ≤ ln(2)/2; a number that is none stays none."""
     builder, number = vectors.builder, vectors.number
     n_terms, fraction_bits, bias, smallest, bits = _SINGLE if vectors.width == 4 else _DOUBLE
@@ -66,7 +66,7 @@ def fill_functions_(_, values, slopes, at, inverse, switch, switch_slope, centre
             offset = vectors.subtract(x, vectors.load(centres, k))
             steep = vectors.multiply(vectors.load(weights, k), offset)
             minus = vectors.multiply(vectors.multiply(steep, offset), vectors.number(-1.0))
-            gaussian = _exponential(context, vectors, minus)
+            gaussian = exponential(context, vectors, minus)
             target = builder.add(at, k)
             vectors.store(vectors.multiply(gaussian, phi), values, target)
             slope = vectors.multiply(gaussian, vectors.add_product(phi_slope, steep, squares))
@@ -154,9 +154,7 @@ def evaluate_at_(functions, order, start, n, radial, place, values, slopes):
     width = centres.shape[0]
     for q in range(n):
         row = place[q]
-        fill_functions_(
-            values, slopes, row * width, radial[0, q], radial[1, q], radial[2, q], centres, weights, width
-        )
+        fill_functions_(values, slopes, row * width, radial[0, q], radial[1, q], radial[2, q], centres, weights, width)
         if amplitudes.shape[0] > 1:
             c = classes[order[start + q]]
             for k in range(width):

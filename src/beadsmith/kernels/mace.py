@@ -108,14 +108,14 @@ def build_pair_rows(
 
 
 def build_neighbourhoods(
-    rows: PairRows, classes: Int[Tensor, "pairs"], tables: Float[Tensor, "classes knots columns"]
+    rows: PairRows, classes: Int[Tensor, "pairs"] | None, tables: Float[Tensor, "classes knots columns"]
 ) -> Neighbourhoods:
     """Return where the neighbours are, for tables of a given shape; serves all layers with such tables.
 
     Parameters
     ----------
     rows : Neighbours.
-    classes : Which table each pair uses.
+    classes : Which table each pair uses; the first one if None.
     tables : Coefficients as `beadsmith.networks.radial_table.RadialTable.tabulate` makes them, one table a class.
 
     Raises
@@ -123,8 +123,9 @@ def build_neighbourhoods(
     InputError : a pair has a class without a table.
     """
     n_classes, n_knots, _ = tables.shape
-    if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < n_classes:
+    if classes is not None and len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < n_classes:
         raise InputError(f"pairs have classes up to {int(classes.max())}, but there are {n_classes} radial tables")
+    numbers = np.zeros(len(rows.second), np.int64) if classes is None else classes.contiguous().numpy()
     real = rows.vectors.dtype
     starts = directions.find_starts(rows.offsets)
     n_sites, n_entries, n_intervals = len(starts) - 1, int(starts[-1]), n_knots - 2
@@ -139,7 +140,7 @@ def build_neighbourhoods(
         make_zeros((3, directions.N_HARMONICS, n_entries), real),
     )
     table = (real.type(rows.cutoff), real.type(rows.cutoff / n_intervals), n_intervals, n_knots)
-    pairs = (rows.offsets, rows.vectors, rows.second, classes.contiguous().numpy())
+    pairs = (rows.offsets, rows.vectors, rows.second, numbers)
 
     def fill(first: int, last: int) -> None:
         directions.load_rows_(first, last, *pairs, table, found.entries, found.unit, found.weights)

@@ -20,7 +20,8 @@ from beadsmith.kernels.site_layers import BLOCK, allocate_layers, apply_layers_,
 def predict_sites(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
     """Fill weighted site energies and dE/dv of each pair for the sites from `start` to `stop`.
 
-    Neighbours of one type are summed before they are mixed: good for many neighbours.
+    Each site goes the way that has fewer multiplications: sums over the neighbours of each type, or messages of single
+    neighbours. Its own number of neighbours decides, so that no bit depends on what else is in a batch.
 
     Parameters (arrays of one precision; features padded to whole vectors)
     ----------
@@ -31,6 +32,24 @@ def predict_sites(pairs, functions, interaction, layers, readout, sites, energie
     readout : w (channels, features), and the constant energy of each type in each channel (channels, types).
     sites : type and channel weights (channels) of each site.
     """
+    offsets, n_kinds = pairs[1], interaction[2].shape[0]
+    n_sums = n_kinds * (1, 4, 9)[layers[0].shape[0]]
+    at = start
+    while at < stop:
+        has_few = offsets[(at + 1) * n_kinds] - offsets[at * n_kinds] < n_sums
+        end = at + 1
+        while end < stop and (offsets[(end + 1) * n_kinds] - offsets[end * n_kinds] < n_sums) == has_few:
+            end += 1
+        if has_few:
+            _predict_by_messages(pairs, functions, interaction, layers, readout, sites, energies, gradient, at, end)
+        else:
+            _predict_by_sums(pairs, functions, interaction, layers, readout, sites, energies, gradient, at, end)
+        at = end
+
+
+@compiled
+def _predict_by_sums(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
+    """Sum over the neighbours of each type and mix afterwards: good for many neighbours."""
     order, offsets, vectors = pairs
     mixing, mixing_transposed, _, entering, _ = interaction
     n_kinds, n_features = entering.shape
@@ -61,24 +80,21 @@ def predict_sites(pairs, functions, interaction, layers, readout, sites, energie
 
 
 @compiled
-def predict_sites_by_messages(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
-    """Do the same as `predict_sites`, but mix before the sum, in products over all pairs with one type of neighbour.
+def _predict_by_messages(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
+    """Mix before the sum, in products over all pairs of a block with one type of neighbour: good for few neighbours.
 
-    Good for few neighbours of each type: nothing of the size components × types × functions is touched.
+    Nothing of the size components × types × functions is touched.
     """
     order, offsets, vectors = pairs
-    _, _, weights, entering, _ = interaction
+    weights = interaction[2]
     n_kinds, n_functions, n_features = weights.shape
     padded, dtype = functions[0].shape[0], vectors.dtype
     n_components = (1, 4, 9)[layers[0].shape[0]]
     # products take whole tiles of four rows: what stands in the last ones is never read
     width = longest_row(offsets, start * n_kinds, stop * n_kinds, BLOCK * n_kinds) + 16
     radial, angular, values, slopes = allocate(width, padded, dtype)
-    mixed, change, message = (
-        np.empty((width, n_features), dtype),
-        np.empty((width, n_features), dtype),
-        np.empty((width, n_features), dtype),
-    )
+    mixed, change = np.empty((width, n_features), dtype), np.empty((width, n_features), dtype)
+    message = np.empty((width, n_features), dtype)
     along, across, rates = np.empty(width, dtype), np.zeros((9, width), dtype), np.empty((9, width), dtype)
     place, starts = np.empty(width, np.int64), np.empty(n_kinds + 1, np.int64)
     tensors = np.empty((BLOCK, n_components, n_features), dtype)
@@ -112,9 +128,9 @@ def predict_sites_by_messages(pairs, functions, interaction, layers, readout, si
         for i in range(n_sites):
             left = (tensors, i * n_components * n_features, n_features)
             for q in range(offsets[(first + i) * n_kinds] - begin, offsets[(first + i + 1) * n_kinds] - begin):
-                shape = (n_components, n_features)
-                take_dots_((across, q, width), left, (message, q * n_features), shape)
-                take_dots_((rates, q, width), left, (change, place[q] * n_features), shape)
+                size = (n_components, n_features)
+                take_dots_((across, q, width), left, (message, q * n_features), size)
+                take_dots_((rates, q, width), left, (change, place[q] * n_features), size)
         for q in range(n):
             along[q] = rates[0, q]
         for m in range(1, n_components):
@@ -125,7 +141,7 @@ def predict_sites_by_messages(pairs, functions, interaction, layers, readout, si
 
 @compiled
 def _sort_by_kind_(offsets, first, last, n_kinds, place, starts):
-    """Fill where each pair of a block comes when they are sorted by the neighbour's type, and where each type starts."""
+    """Fill the place of each pair of a block when sorted by the neighbour's type, and where each type starts."""
     begin, n = offsets[first * n_kinds], 0
     for t in range(n_kinds):
         starts[t] = n

@@ -47,50 +47,117 @@ class BlockWeights:
     """P of what bypasses the interaction; None for the unit matrix."""
     layers: list[tuple[Tensor, Tensor]]
     """Matrix and bias of each square linear layer: R, then W and R of each atom layer."""
-    readout: Float[Tensor, "sites features"]
-    """Derivative of each site's energy by its features after the block."""
+    readout: Float[Tensor, "channels features"]
+    """Derivative of the energy of a site in each channel by its features after the block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """The numbers of one block as the kernels take them: padded, contiguous and where needed transposed."""
+
+    functions: tuple[Tensor, ...]
+    matrix: Tensor
+    """V as (types × functions, features) in the first block, else as (functions × features, inputs)."""
+    self_interaction: tuple[Tensor, Tensor]
+    """W and b."""
+    interaction: tuple[np.ndarray, ...]
+    """What `predict_sites` wants of a first block; empty for the others."""
+    layers: tuple[Any, ...]
+    readout: Tensor
+
+    @property
+    def n_components(self) -> int:
+        """Number of angular components."""
+        return (1, 4, 9)[len(self.layers[0])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedNetwork:
+    """All numbers of a network, in the layout of the kernels; see `pack`."""
+
+    blocks: list[_Block]
+    constants: Float[np.ndarray, "channels types"]
+
+
+def pack(blocks: list[BlockWeights], constants: Float[Tensor, "channels types"], cusp: float) -> PackedNetwork:
+    """Bring the numbers of a network into the layout of the kernels; copies all of them.
+
+    Parameters
+    ----------
+    blocks : Weights.
+    constants : What the energy of a site of each type is without any block.
+    cusp : ε under the square roots.
+    """
+    packed = [_pack_block(weights, is_first=k == 0, cusp=cusp) for k, weights in enumerate(blocks)]
+    return PackedNetwork(blocks=packed, constants=_copy(constants))
+
+
+def _pack_block(weights: BlockWeights, *, is_first: bool, cusp: float) -> _Block:
+    matrices = torch.stack([matrix for matrix, _ in weights.layers])
+    layers = (
+        _copy(pad_last(weights.tensor_scales)),
+        as_array(weights.interaction).dtype.type(cusp),
+        _copy(pad_last(matrices)),
+        _copy(pad_last(matrices.transpose(1, 2))),
+        _copy(pad_last(torch.stack([bias for _, bias in weights.layers]))),
+    )
+    matrix = _mixing(weights.interaction) if is_first else _pad_both(weights.interaction).flatten(0, 1)
+    matrix_in, bias = weights.self_interaction
+    by_type: tuple[np.ndarray, ...] = ()
+    if is_first:
+        n_types = matrix_in.shape[1]
+        unit = torch.eye(n_types, dtype=matrix_in.dtype)
+        bypassing = unit if weights.projection is None else weights.projection.T
+        mixed = pad_last(weights.interaction.permute(2, 0, 1))
+        first_inputs = pad_last(matrix_in.T + bias), pad_last(bypassing)
+        by_type = tuple(_copy(part) for part in (matrix, matrix.T, mixed, *first_inputs))
+    return _Block(
+        functions=tuple(_own(pad_last(part)) for part in weights.functions),
+        matrix=_own(matrix),
+        self_interaction=(_own(_pad_both(matrix_in)), _own(pad_last(bias))),
+        interaction=by_type,
+        layers=layers,
+        readout=_own(pad_last(weights.readout)),
+    )
 
 
 def predict(
-    rows: Rows,
-    types: Int[Tensor, "sites"],
-    blocks: list[BlockWeights],
-    constants: Float[Tensor, "sites"],
-    cusp: float,
+    rows: Rows, types: Int[Tensor, "sites"], network: PackedNetwork, channel_weights: Float[Tensor, "sites channels"]
 ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
-    """Return site energies and dE/d(pair vectors).
+    """Return channel-weighted site energies and dE/d(pair vectors).
 
     Parameters
     ----------
     rows, types : Neighbours, and the type of each site.
-    blocks : The network.
-    constants : What the energy of each site is without any block.
-    cusp : ε under the square roots.
+    network : All weights.
+    channel_weights : Weight of each channel at each site.
     """
-    if len(blocks) == 1:
-        return _predict_in_one_sweep(rows, types, blocks[0], constants, cusp)
+    if len(network.blocks) == 1:
+        return _predict_in_one_sweep(rows, types, network, channel_weights)
     stages: list[_Stage] = []
-    energies = constants.clone()
-    for weights in blocks:
-        stage = _enter(rows, types, weights, cusp, stages[-1].features if stages else None)
+    constants = torch.from_numpy(network.constants).T.index_select(0, types)
+    energies = (channel_weights * constants).sum(1)
+    for block in network.blocks:
+        stage = _enter(rows, types, block, stages[-1].features if stages else None)
         _run_layers(apply_all_layers_, rows, stage)
-        energies += (pad_last(weights.readout) * stage.features).sum(1)
+        energies += ((channel_weights @ block.readout) * stage.features).sum(1)
         stages.append(stage)
     gradient: Tensor | float = 0.0
     from_next: Tensor | float = 0.0
-    for weights, stage in zip(reversed(blocks), reversed(stages), strict=True):
-        stage.features.copy_(pad_last(weights.readout) + from_next)
+    for stage in reversed(stages):
+        block = stage.block
+        stage.features.copy_(channel_weights @ block.readout + from_next)
         _run_layers(differentiate_all_layers_, rows, stage)
         own = np.zeros_like(rows.vectors)
         if stage.projected is None:
-            adjoint = as_array((stage.tensors @ stage.matrix.T).unflatten(2, (rows.n_kinds, -1)))
-            sweep_sites(environments.environment_adjoint, rows, weights.functions, adjoint, own)
+            adjoint = as_array((stage.tensors @ block.matrix.T).unflatten(2, (rows.n_kinds, -1)))
+            sweep_sites(environments.environment_adjoint, rows, block.functions, adjoint, own)
         else:
             on_projected = torch.empty_like(stage.projected)
             more = (stage.projected.numpy(), stage.tensors.numpy(), own, on_projected.numpy())
-            sweep_sources(messages.message_adjoint, rows, weights.functions, *more)
-            from_next = stage.features + stage.inner @ _pad_both(weights.self_interaction[0])
-            from_next = from_next + on_projected.flatten(1) @ stage.matrix
+            sweep_sources(messages.message_adjoint, rows, block.functions, *more)
+            from_next = stage.features + stage.inner @ block.self_interaction[0]
+            from_next = from_next + on_projected.flatten(1) @ block.matrix
         gradient = gradient + torch.from_numpy(own)
     return energies, torch.as_tensor(gradient)
 
@@ -99,78 +166,61 @@ def predict(
 class _Stage:
     """What the way back through one block needs; all features are padded to whole vectors."""
 
-    matrix: Tensor
-    """V as (types × functions, features) in the first block, else as (functions × features, inputs)."""
+    block: _Block
     projected: Tensor | None
     """What sites send to their neighbours; None in the first block, where they send their type."""
     tensors: Tensor
     inner: Tensor
     features: Tensor
-    layers: tuple[Any, ...]
     memory: tuple[np.ndarray, ...]
 
 
-def _enter(rows: Rows, types: Tensor, weights: BlockWeights, cusp: float, entering: Tensor | None) -> _Stage:
+def _enter(rows: Rows, types: Tensor, block: _Block, entering: Tensor | None) -> _Stage:
     """Sum over the neighbours of all sites."""
-    n_components = (1, 4, 9)[len(weights.tensor_scales)]
-    n_functions, n_features, _ = weights.interaction.shape
+    n_features = block.layers[0].shape[1]
     projected = None
     if entering is None:
-        matrix = _mixing(weights.interaction)
-        shape = (rows.n_sites, n_components, rows.n_kinds, pad(n_functions))
+        shape = (rows.n_sites, block.n_components, rows.n_kinds, block.functions[0].shape[0])
         sums = np.empty(shape, rows.vectors.dtype)
-        sweep_sites(environments.sum_environments, rows, weights.functions, sums)
-        tensors = torch.from_numpy(sums).flatten(2) @ matrix
-        inner, features = (pad_last(part).index_select(0, types) for part in _first_inputs(weights))
+        sweep_sites(environments.sum_environments, rows, block.functions, sums)
+        tensors = torch.from_numpy(sums).flatten(2) @ block.matrix
+        inner, features = (torch.from_numpy(part).index_select(0, types) for part in block.interaction[3:])
     else:
-        matrix = _pad_both(weights.interaction).flatten(0, 1)
-        projected = (entering @ matrix.T).unflatten(1, (n_functions, -1))
+        projected = (entering @ block.matrix.T).unflatten(1, (-1, n_features))
         tensors = add_parts(
-            sweep_sources(messages.sum_messages, rows, weights.functions, projected.numpy(), n_components)
+            sweep_sources(messages.sum_messages, rows, block.functions, projected.numpy(), block.n_components)
         )
-        matrix_in, bias = weights.self_interaction
-        inner, features = functional.linear(entering, _pad_both(matrix_in), pad_last(bias)), entering.clone()
-    layers = _pack_layers(weights, rows.vectors.dtype.type(cusp))
-    n_activations = len(weights.layers) // 2 + 1
-    memory = allocate_layers(
-        rows.n_sites, pad(n_features), (n_activations, len(weights.tensor_scales)), rows.vectors.dtype
-    )
-    return _Stage(matrix, projected, tensors, inner, features, layers, memory)
+        inner, features = functional.linear(entering, *block.self_interaction), entering.clone()
+    shape_of_memory = (len(block.layers[2]) // 2 + 1, len(block.layers[0]))
+    memory = allocate_layers(rows.n_sites, n_features, shape_of_memory, rows.vectors.dtype)
+    return _Stage(block, projected, tensors, inner, features, memory)
 
 
 def _run_layers(kernel: Callable[..., None], rows: Rows, stage: _Stage) -> None:
     """Apply a block, or go back through it, on all threads."""
-    data = stage.tensors.numpy(), stage.inner.numpy(), stage.features.numpy(), stage.layers, stage.memory
+    data = stage.tensors.numpy(), stage.inner.numpy(), stage.features.numpy(), stage.block.layers, stage.memory
     run_blocks(lambda start, stop: kernel(*data, start, stop), split_rows(rows.segments[:: rows.n_kinds]))
 
 
 def _predict_in_one_sweep(
-    rows: Rows, types: Tensor, weights: BlockWeights, constants: Tensor, cusp: float
+    rows: Rows, types: Tensor, network: PackedNetwork, channel_weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Let each site go through the network and back before the next one."""
-    mixing = as_array(_mixing(weights.interaction))
+    (block,) = network.blocks
     gradient = np.zeros(rows.vectors.shape, rows.vectors.dtype)
     energies = np.empty(rows.n_sites, rows.vectors.dtype)
     shared = (
         (rows.order, rows.segments, rows.vectors),
-        function_arrays(rows, weights.functions),
-        (mixing, np.ascontiguousarray(mixing.T), *(as_array(pad_last(part)) for part in _first_inputs(weights))),
-        _pack_layers(weights, rows.vectors.dtype.type(cusp)),
-        (as_array(pad_last(weights.readout)), as_array(constants)),
-        types.contiguous().numpy(),
+        function_arrays(rows, block.functions),
+        block.interaction,
+        block.layers,
+        (block.readout.numpy(), network.constants),
+        (types.contiguous().numpy(), channel_weights.contiguous().numpy()),
         energies,
         gradient,
     )
     run_blocks(lambda start, stop: predict_sites(*shared, start, stop), split_rows(rows.segments[:: rows.n_kinds]))
     return torch.from_numpy(energies), torch.from_numpy(gradient)
-
-
-def _first_inputs(weights: BlockWeights) -> tuple[Tensor, Tensor]:
-    """Return what enters the first interaction and what bypasses it, for each type."""
-    matrix, bias = weights.self_interaction
-    n_types = matrix.shape[1]
-    unit = torch.eye(n_types, dtype=matrix.dtype)
-    return matrix.T + bias, unit if weights.projection is None else weights.projection.T
 
 
 def _mixing(weights: Tensor) -> Tensor:
@@ -186,9 +236,10 @@ def _pad_both(matrix: Tensor) -> Tensor:
     return functional.pad(matrix, (0, columns, 0, rows)) if rows or columns else matrix
 
 
-def _pack_layers(weights: BlockWeights, cusp: Any) -> tuple[Any, ...]:
-    """Return the layers as `beadsmith.kernels.site_layers` takes them."""
-    matrices = _pad_both(torch.stack([matrix for matrix, _ in weights.layers]))
-    biases = pad_last(torch.stack([bias for _, bias in weights.layers]))
-    transposed = matrices.transpose(1, 2)
-    return as_array(pad_last(weights.tensor_scales)), cusp, as_array(matrices), as_array(transposed), as_array(biases)
+def _own(tensor: Tensor) -> Tensor:
+    """Return a contiguous copy without a graph."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _copy(tensor: Tensor) -> np.ndarray:
+    return _own(tensor).numpy()

@@ -2,15 +2,17 @@
 
 The readable twin is `beadsmith.networks.layers.Block`. All features are padded to whole vectors.
 """
-# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, ignore-errors
 # numba infers types itself; annotations would only be checked at calls that Python never makes
 
 import numpy as np
 from numba import types
-from numba.extending import overload
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from beadsmith.kernels.products import multiply_
-from beadsmith.kernels.rows import compiled, exp_of_negative
+from beadsmith.kernels.gaussians import exponential
+from beadsmith.kernels.products import LANES, Vectors, data_of, multiply_
+from beadsmith.kernels.rows import compiled
 
 
 @compiled
@@ -61,7 +63,8 @@ def apply_layers_(at, n, tensors, inner, features, layers, memory):
                 for a in range(n_features):
                     inner[i, a] = biases[2 * layer - 1, a]
             _multiply_(inner, features, at, transposed, 2 * layer - 1, n, False)
-        softplus_(inner[at : at + n].reshape(-1), slopes[layer, at : at + n].reshape(-1))
+        row = layer * slopes.shape[1] + at
+        softplus_(inner, slopes, at * n_features, row * n_features, n * n_features)
         for i in range(at, at + n):
             for a in range(n_features):
                 features[i, a] += biases[2 * layer, a]
@@ -104,38 +107,50 @@ def differentiate_all_layers_(tensors, inner, features, layers, memory, start, s
         differentiate_layers_(at, min(BLOCK, stop - at), tensors, inner, features, layers, memory)
 
 
-def log_of_one_plus(y):
-    """Return log(1 + y) for 0 ≤ y ≤ 1 in a form that compilers turn into vector instructions."""
-    return np.log1p(y)
+@intrinsic
+def _fill_softplus_(_, values, slopes, at, slopes_at, width):
+    """Replace `width` values by softplus = log(1 + exp) and fill its slopes, whole vectors at a time."""
+    index = types.int64
+    signature = types.void(values, slopes, index, index, index)
 
+    def generate(context, builder, signature, arguments):
+        _, _, at, slopes_at, width = arguments
+        values, slopes = (data_of(context, builder, signature, arguments, k) for k in (0, 1))
+        vectors = Vectors(context, builder, signature.args[0].dtype)
+        number, multiply = vectors.number, vectors.multiply
+        zero, one = number(0.0), number(1.0)
+        # log(1 + y) = 2 atanh(t), t = y / (2 + y) <= 1/3: the first term left out is below one rounding
+        last = 15 if vectors.width == 4 else 33
+        with cgutils.for_range(builder, builder.udiv(width, vectors.index(LANES))) as loop:
+            along = builder.mul(loop.index, vectors.index(LANES))
+            here = builder.add(at, along)
+            x = vectors.load(values, here)
+            is_positive = builder.fcmp_ordered(">=", x, zero)
+            minus = multiply(x, number(-1.0))
+            y = exponential(context, vectors, builder.select(is_positive, minus, x))
+            after_one, after_two = vectors.add(one, y), vectors.add(number(2.0), y)
+            # one division for both quotients
+            inverse = builder.fdiv(one, multiply(after_one, after_two))
+            slope = multiply(builder.select(is_positive, one, y), multiply(after_two, inverse))
+            vectors.store(slope, slopes, builder.add(slopes_at, along))
+            t = multiply(y, multiply(after_one, inverse))
+            square, series = multiply(t, t), number(1.0 / last)
+            for n in range(last - 2, 0, -2):
+                series = vectors.add_product(number(1.0 / n), series, square)
+            start = builder.select(is_positive, x, zero)
+            vectors.store(vectors.add_product(start, multiply(number(2.0), t), series), values, here)
+        return context.get_dummy_value()
 
-@overload(log_of_one_plus)
-def _overload_log_of_one_plus(y):
-    # log(1 + y) = 2 atanh(t), t = y / (2 + y) ≤ 1/3: the first term left out is below one rounding
-    last = 15 if y == types.float32 else 33
-    real = np.float32 if y == types.float32 else np.float64
-
-    def implementation(y):
-        t = y / (real(2.0) + y)
-        square, series = t * t, real(0.0)
-        for n in range(last, 0, -2):
-            series = series * square + real(1.0 / n)
-        return real(2.0) * t * series
-
-    return implementation
+    return signature, generate
 
 
 @compiled
-def softplus_(values, slopes):
-    """Replace values by softplus = log(1 + exp) and fill its slopes; exact to rounding, without branches."""
-    real = values.dtype.type
-    one, zero = real(1.0), real(0.0)
-    for a in range(values.shape[0]):
-        slopes[a] = exp_of_negative(-abs(values[a]))
-    for a in range(values.shape[0]):
-        x, y = values[a], slopes[a]
-        slopes[a] = (one if x >= zero else y) / (one + y)
-        values[a] = (x if x >= zero else zero) + log_of_one_plus(y)
+def softplus_(values, slopes, at, slopes_at, width):
+    """Replace `width` values from `at` on by softplus and fill its slopes from `slopes_at` on; exact to rounding.
+
+    Negative numbers far below the rounding of one give no denormal numbers. `width` is a multiple of `LANES`.
+    """
+    _fill_softplus_(values, slopes, at, slopes_at, width)
 
 
 @compiled

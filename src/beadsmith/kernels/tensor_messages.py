@@ -2,8 +2,8 @@
 
 A[i,(p,m3),k] = Σ_j R_pk(r_ij) Σ_m1 T_{m3 m1}(n_ij) h[j,(l1 m1),k] with T = Σ_m2 C_{m1 m2 m3} Y_{l2 m2}: for each path
 p = (l1, l2, l3) and site a product of the small matrices T, which do not depend on the channel, with rows of channels
-R h. One path is swept at a time: its rows of the result stay in registers while the neighbours of a site pass, and its
-columns of the radial table stay in the cache while the sites pass.
+R h. One path is swept at a time: its rows of the result stay in registers while the neighbours of a site pass. A few
+sites take all paths before the next few: what is known of their neighbours stays in the cache.
 
 The derivative by the direction n is taken along two tangents, which need a matrix like T each.
 The readable twin is `beadsmith.networks.tensor_sweeps.tensor_messages`.
@@ -27,6 +27,9 @@ from beadsmith.kernels.vectors import (
     zero_tile,
     zero_vector,
 )
+
+_SITES = 32
+"""Sites that take all paths before the next ones."""
 
 
 @compiled
@@ -104,18 +107,19 @@ def sum_messages_(first, last, plan, rows, weights, harmonics, table, features, 
         vectors.
     """
     paths, firsts, places, values = plan
-    for a in range(paths.shape[0]):
-        d1, d3, column, before, after, begin = paths[a]
-        path, coupling = (d1, column, before, after), (firsts[begin:], places, values)
-        common = (path, rows, weights, harmonics, coupling, table, features, sums)
-        if d3 == 1:
-            _sum_path_((0,), first, last, *common)
-        elif d3 == 3:
-            _sum_path_((0, 0, 0), first, last, *common)
-        elif d3 == 5:
-            _sum_path_((0, 0, 0, 0, 0), first, last, *common)
-        else:
-            _sum_path_((0, 0, 0, 0, 0, 0, 0), first, last, *common)
+    for start in range(first, last, _SITES):
+        for a in range(paths.shape[0]):
+            d1, d3, column, before, after, begin = paths[a]
+            path, coupling = (d1, column, before, after), (firsts[begin:], places, values)
+            common = (path, rows, weights, harmonics, coupling, table, features, sums)
+            if d3 == 1:
+                _sum_path_((0,), start, min(start + _SITES, last), *common)
+            elif d3 == 3:
+                _sum_path_((0, 0, 0), start, min(start + _SITES, last), *common)
+            elif d3 == 5:
+                _sum_path_((0, 0, 0, 0, 0), start, min(start + _SITES, last), *common)
+            else:
+                _sum_path_((0, 0, 0, 0, 0, 0, 0), start, min(start + _SITES, last), *common)
 
 
 @compiled
@@ -171,17 +175,18 @@ def message_gradient_(first, last, plan, rows, weights, angular, table, features
     results : Slopes (entries, 4), of which three are used; dE/dh; and whether dE/dh is wanted.
     """
     paths, firsts, places, values = plan
-    for a in range(paths.shape[0]):
-        d1, d3, column, before, after, begin = paths[a]
-        # the harmonic of degree 0 comes first, and does not turn with the pair
-        turns = places[firsts[begin + d1 * d3] - 1] > 0
-        path, coupling = (d1, turns, column, before, after), (firsts[begin:], places, values)
-        common = (path, rows, weights, angular, coupling, table, features, adjoint, results)
-        if d3 == 1:
-            _gradient_of_path_((0,), first, last, *common)
-        elif d3 == 3:
-            _gradient_of_path_((0, 0, 0), first, last, *common)
-        elif d3 == 5:
-            _gradient_of_path_((0, 0, 0, 0, 0), first, last, *common)
-        else:
-            _gradient_of_path_((0, 0, 0, 0, 0, 0, 0), first, last, *common)
+    for start in range(first, last, _SITES):
+        for a in range(paths.shape[0]):
+            d1, d3, column, before, after, begin = paths[a]
+            # the harmonic of degree 0 comes first, and does not turn with the pair
+            turns = places[firsts[begin + d1 * d3] - 1] > 0
+            path, coupling = (d1, turns, column, before, after), (firsts[begin:], places, values)
+            common = (path, rows, weights, angular, coupling, table, features, adjoint, results)
+            if d3 == 1:
+                _gradient_of_path_((0,), start, min(start + _SITES, last), *common)
+            elif d3 == 3:
+                _gradient_of_path_((0, 0, 0), start, min(start + _SITES, last), *common)
+            elif d3 == 5:
+                _gradient_of_path_((0, 0, 0, 0, 0), start, min(start + _SITES, last), *common)
+            else:
+                _gradient_of_path_((0, 0, 0, 0, 0, 0, 0), start, min(start + _SITES, last), *common)

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from beadsmith.kernels.contraction import SiteProgram, build_program, contract
 from beadsmith.networks.coupling import coupling
 from beadsmith.networks.spherical_harmonics import component_slice, n_components
 
@@ -167,6 +168,17 @@ class SymmetricContraction(nn.Module):
             results.append((rows.unflatten(0, (-1, 2 * degree + 1)) * of_sites[:, None]).sum(0))
         return torch.cat(results)
 
+    def fused(
+        self, features: Float[Tensor, "components sites channels"], types: Int[Tensor, "sites"]
+    ) -> Float[Tensor, "results sites channels"]:
+        """Return what `forward` returns, from compiled code on a CPU."""
+        return contract(self.program, features, torch.cat(list(self.weights), dim=1), types)
+
+    @property
+    def program(self) -> SiteProgram:
+        """The polynomials as compiled code wants them."""
+        return _program(self.l_max, self.l_max_out, self.correlation, self.natural_parity)
+
 
 @dataclass(frozen=True, eq=False)
 class ContractionPolynomials:
@@ -203,6 +215,17 @@ def contraction_polynomials(
             blocks.append(block.reshape(-1, len(monomials)))
     factors = tuple(np.array([m for m in monomials if len(m) == n]).T for n in range(2, correlation + 1))
     return ContractionPolynomials(factors, np.concatenate(blocks))
+
+
+@cache
+def _program(l_max: int, l_max_out: int, correlation: int, natural_parity: bool) -> SiteProgram:
+    found = contraction_polynomials(l_max, l_max_out, correlation, natural_parity)
+    orders = range(1, correlation + 1)
+    numbers = [
+        sum(len(product_basis(l_max, degree, order, natural_parity=natural_parity).coefficients) for order in orders)
+        for degree in range(l_max_out + 1)
+    ]
+    return build_program(found.factors, found.matrix, numbers)
 
 
 @cache

@@ -13,9 +13,13 @@ class FrozenTables:
         self._versions = [parameter._version for parameter in parameters]
         self.tables = [table.detach() for table in tables]
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "FrozenTables":
+        """Return no tables at all: the weights of a copy count their changes anew, so that they could seem unchanged."""
+        return FrozenTables([], [])
+
     def are_of(self, parameters: list[nn.Parameter]) -> bool:
         """Return whether the weights are the same memory, unchanged since."""
-        return all(
+        return len(parameters) == len(self._weights) and all(
             parameter.data_ptr() == weight.data_ptr() and parameter._version == version
             for parameter, weight, version in zip(parameters, self._weights, self._versions, strict=True)
         )

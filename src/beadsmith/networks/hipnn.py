@@ -24,9 +24,10 @@ from beadsmith.kernels.hipnn import (
     sum_environments,
     sum_messages,
 )
-from beadsmith.kernels.prediction import BlockWeights, predict
+from beadsmith.kernels.prediction import BlockWeights, PackedNetwork, pack, predict
 from beadsmith.networks.angular import N_COMPONENTS, angular_basis
 from beadsmith.networks.layers import Block, Interaction, initialise_linear_, linear
+from beadsmith.networks.packed_weights import PackedWeights
 from beadsmith.networks.radial import InverseSensitivities
 from beadsmith.networks.sweeps import environment_sums, message_sums
 from beadsmith.units import Unit
@@ -106,6 +107,7 @@ class Hipnn(AbstractNetwork):
         self.blocks = nn.ModuleList(self._build_block(n_in) for n_in in n_inputs)
         self.type_readout = linear(len(type_names), n_channels, bias=False)
         self.readouts = nn.ModuleList(linear(settings.n_features, n_channels) for _ in n_inputs)
+        self._packed: PackedWeights | None = None
 
     def _build_block(self, n_in: int) -> Block:
         settings = self.settings
@@ -178,18 +180,19 @@ class Hipnn(AbstractNetwork):
             types, pair_index, pair_vectors, pair_bond_class, n_kinds=len(self.type_names), cutoff=self.cutoff
         )
         if not create_graph:
-            return self._predict(rows, types, channel_weights)
+            return predict(rows, types, self._pack(), channel_weights)
         return self._sweep(rows, types, channel_weights)
 
     @torch.no_grad()
-    def _predict(self, rows: Rows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Hand all numbers of the network to kernels that need no autograd."""
-        scaled = self.settings.energy_scale * weights
-        constants = (scaled * self.type_readout.weight.T.index_select(0, types)).sum(1)
-        blocks = []
+    def _pack(self) -> PackedNetwork:
+        """Return all numbers of the network as kernels that need no autograd want them; frozen ones are packed once."""
+        if self._packed is not None and self._packed.is_current():
+            return self._packed.network
+        scale, blocks = self.settings.energy_scale, []
+        constants = scale * self.type_readout.weight
         for block, readout in self._blocks_and_readouts():
             interaction, projection = block.interaction, block.residual.projection
-            constants = constants + scaled @ readout.bias
+            constants = constants + scale * readout.bias[:, None]
             blocks.append(
                 BlockWeights(
                     functions=interaction.sensitivities.exponents(),
@@ -198,10 +201,13 @@ class Hipnn(AbstractNetwork):
                     self_interaction=(interaction.self_interaction.weight, interaction.self_interaction.bias),
                     projection=None if projection is None else projection.weight,
                     layers=[(layer.weight, layer.bias) for layer in block.linear_layers()],
-                    readout=scaled @ readout.weight,
+                    readout=scale * readout.weight,
                 )
             )
-        return predict(rows, types, blocks, constants, self.settings.cusp)
+        packed = pack(blocks, constants, self.settings.cusp)
+        is_frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        self._packed = PackedWeights(self, packed) if is_frozen else None
+        return packed
 
     @torch.enable_grad()
     def _sweep(self, rows: Rows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from beadsmith.kernels.mace import (
 )
 from beadsmith.networks.contraction import SymmetricContraction
 from beadsmith.networks.coupling import list_paths
+from beadsmith.networks.frozen_mace import FrozenLayer, predict, read_out_with_slope
 from beadsmith.networks.frozen_tables import FrozenTables
 from beadsmith.networks.mace_layers import MaceLayer, RadialNetwork, mix, scaled_silu
 from beadsmith.networks.radial_table import RadialTable
@@ -155,7 +156,7 @@ class Mace(AbstractNetwork):
             [torch.zeros(n, settings.n_readout), torch.zeros(settings.n_readout, n_channels)] if last else []
         )
         """Hidden layer and output of the last readout."""
-        self._frozen_tables: FrozenTables | None = None
+        self._frozen: tuple[FrozenTables, list[FrozenLayer]] | None = None
 
     def _build_layer(self, number: int) -> MaceLayer:
         settings = self.settings
@@ -221,12 +222,11 @@ class Mace(AbstractNetwork):
         self, number: int, features: Float[Tensor, "components sites features"]
     ) -> Float[Tensor, "sites channels"]:
         """Return the site energies [kJ/mol] in the scalars that leave a layer."""
-        if self.last_readout and number == self.settings.n_layers - 1:
-            hidden, last = self.last_readout
-            energies = mix(scaled_silu(mix(features[0], hidden)), last)
-        else:
-            energies = mix(features[0], self.readouts[number])
-        return self.settings.energy_scale * energies
+        *hidden, last = self._readout_of(number)
+        values = features[0]
+        for weight in hidden:
+            values = scaled_silu(mix(values, weight))
+        return self.settings.energy_scale * mix(values, last)
 
     def pair_gradient(
         self,
@@ -253,25 +253,33 @@ class Mace(AbstractNetwork):
         if pair_vectors.dtype != self.embedding.dtype:
             raise InputError(f"pair vectors are {pair_vectors.dtype}, weights {self.embedding.dtype}")
         rows = build_pair_rows(pair_index, pair_vectors, n_sites=len(types), cutoff=self.cutoff)
-        classes = pair_bond_class if self.settings.pair_classes else torch.zeros_like(pair_bond_class)
-        with torch.enable_grad():
-            return self._sweep(rows, classes, types, channel_weights, create_graph)
+        classes = pair_bond_class if self.settings.pair_classes else None
+        if create_graph:
+            with torch.enable_grad():
+                return self._sweep(rows, classes, types, channel_weights)
+        with torch.no_grad():
+            layers = self._freeze()
+            where = build_neighbourhoods(rows, classes, layers[0].table)
+            embedding = self.embedding * len(self.type_names) ** -0.5
+            weights = channel_weights * self.settings.energy_scale
 
-    def _sweep(
-        self, rows: PairRows, classes: Tensor, types: Tensor, weights: Tensor, create_graph: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Run through the layers and back.
+            def read_out(number: int, scalars: Tensor) -> tuple[Tensor, Tensor]:
+                return read_out_with_slope(scalars, self._readout_of(number), weights)
+
+            return predict(layers, where, embedding, types, read_out)
+
+    def _sweep(self, rows: PairRows, classes: Tensor | None, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Run through the layers and back, for training.
 
         Autograd differentiates only what happens on each site, between two sweeps: the sums of a sweep and the
         features that enter a layer are cut off from what made them, and the adjoint sweeps join the pieces.
         """
 
         def cut(tensor: Tensor) -> Tensor:
-            attached = create_graph and tensor.requires_grad
-            return tensor.view_as(tensor) if attached else tensor.detach().requires_grad_()
+            return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
-        with torch.set_grad_enabled(create_graph):
-            tables = self._tabulate()
+        grid = cast("RadialTable", self.table)
+        tables = [layer.radial.tabulate(grid) for layer in self._layers()]
         where = build_neighbourhoods(rows, classes, tables[0])
         features = self._embed(types)
         energies: Tensor | float = 0.0
@@ -280,24 +288,27 @@ class Mace(AbstractNetwork):
             sent = layer.project(features)
             entering = cut(features) if k else features
             sums = cut(sum_tensor_messages(where, layer.tensor_paths, table, sent))
-            features = layer.update(entering, sums, types)
+            features = layer.update(entering, sums, types, is_fused=True)
             own = (self._read_out(k, features) * weights).sum(1)
             energies = energies + own
             stages.append(_Stage(layer, table, entering, sent, sums, features, own))
-        gradient = _sweep_back(where, stages, create_graph)
-        found = cast("Tensor", energies)
-        return (found, gradient) if create_graph else (found.detach(), gradient.detach())
+        return cast("Tensor", energies), _sweep_back(where, stages)
 
-    def _tabulate(self) -> list[Tensor]:
-        """Return the tables of all layers; those of frozen weights are made once."""
-        table = cast("RadialTable", self.table)
-        parameters = [weight for layer in self._layers() for weight in layer.radial.parameters()]
+    def _readout_of(self, number: int) -> list[Tensor]:
+        """Return the matrices of the readout of a layer: one, or those of two layers."""
+        is_last = len(self.last_readout) > 0 and number == self.settings.n_layers - 1
+        return list(self.last_readout) if is_last else [self.readouts[number]]
+
+    def _freeze(self) -> list[FrozenLayer]:
+        """Return what simulations need of the layers; that of frozen weights is made once."""
+        parameters = [weight for layer in self._layers() for weight in layer.parameters()]
         is_frozen = not any(parameter.requires_grad for parameter in parameters)
-        if is_frozen and self._frozen_tables is not None and self._frozen_tables.are_of(parameters):
-            return self._frozen_tables.tables
-        tables = [layer.radial.tabulate(table) for layer in self._layers()]
-        self._frozen_tables = FrozenTables(parameters, tables) if is_frozen else None
-        return tables
+        if is_frozen and self._frozen is not None and self._frozen[0].are_of(parameters):
+            return self._frozen[1]
+        table = cast("RadialTable", self.table)
+        layers = [FrozenLayer(layer, layer.radial.tabulate(table)) for layer in self._layers()]
+        self._frozen = (FrozenTables(parameters, []), layers) if is_frozen else None
+        return layers
 
     def _layers(self) -> list[MaceLayer]:
         return cast("list[MaceLayer]", list(self.layers))
@@ -334,7 +345,7 @@ class _Stage:
     energies: Tensor
 
 
-def _sweep_back(where: Neighbourhoods, stages: list[_Stage], create_graph: bool) -> Tensor:
+def _sweep_back(where: Neighbourhoods, stages: list[_Stage]) -> Tensor:
     """Return dE/d(pair vectors) from the last layer to the first."""
     gradient: Tensor | float = 0.0
     from_next: Tensor | None = None
@@ -344,9 +355,9 @@ def _sweep_back(where: Neighbourhoods, stages: list[_Stage], create_graph: bool)
             outputs, seeds = [*outputs, stage.features], [*seeds, from_next]
         sweep = (where, stage.layer.tensor_paths, stage.table, stage.sent)
         if stage is stages[0]:
-            (on_sums,) = torch.autograd.grad(outputs, stage.sums, seeds, create_graph=create_graph)
+            (on_sums,) = torch.autograd.grad(outputs, stage.sums, seeds, create_graph=True)
             return gradient + tensor_message_gradient(*sweep, on_sums)
-        on_sums, direct = torch.autograd.grad(outputs, (stage.sums, stage.entering), seeds, create_graph=create_graph)
+        on_sums, direct = torch.autograd.grad(outputs, (stage.sums, stage.entering), seeds, create_graph=True)
         own, on_sent = tensor_message_adjoint(*sweep, on_sums)
         from_next = direct + stage.layer.project_back(on_sent)
         gradient = gradient + own

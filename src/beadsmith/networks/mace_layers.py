@@ -20,7 +20,7 @@ from beadsmith.networks.radial_table import RadialTable
 from beadsmith.networks.spherical_harmonics import n_components
 
 # 1 / √<silu(x)²> of normal x is 1.6765; this is what the reference draws at random, so that its weights carry over
-_SILU_SCALE = 1.6791767923989418
+SILU_SCALE = 1.6791767923989418
 
 
 class RadialNetwork(nn.Module):
@@ -128,12 +128,18 @@ class MaceLayer(nn.Module):
         features: Float[Tensor, "components sites channels"],
         sums: Float[Tensor, "sites results channels"],
         types: Int[Tensor, "sites"],
+        *,
+        is_fused: bool = False,
     ) -> Float[Tensor, "results sites channels"]:
-        """Return a site's features after the layer from those before it and from its sums over neighbours."""
+        """Return a site's features after the layer from those before it and from its sums over neighbours.
+
+        Fused products come from compiled code, which can be differentiated twice, the second time once only.
+        """
         basis = self._one_particle_basis(sums)
         if self.is_plain:
             basis = mix_by_type(basis, self.skip, types)
-        products = mix_degrees(self.contraction(basis, types), self.out)
+        contract = self.contraction.fused if is_fused else self.contraction
+        products = mix_degrees(contract(basis, types), self.out)
         if self.is_plain:
             return products
         residual = mix_by_type(features[: n_components(len(self.skip) - 1)], self.skip, types)
@@ -160,7 +166,7 @@ def envelope(distances: Float[Tensor, "pairs"], cutoff: float, power: int) -> Fl
 
 def scaled_silu(values: Tensor) -> Tensor:
     """Return silu(x), scaled to keep the spread of normal values."""
-    return _SILU_SCALE * functional.silu(values)
+    return SILU_SCALE * functional.silu(values)
 
 
 def mix(values: Tensor, weight: Float[Tensor, "inputs outputs"]) -> Tensor:
