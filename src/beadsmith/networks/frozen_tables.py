@@ -14,7 +14,7 @@ class FrozenTables:
         self.tables = [table.detach() for table in tables]
 
     def __deepcopy__(self, memo: dict[int, object]) -> "FrozenTables":
-        """Return no tables at all: the weights of a copy count their changes anew, so that they could seem unchanged."""
+        """Return no tables at all: the weights of a copy count changes anew and could seem unchanged."""
         return FrozenTables([], [])
 
     def are_of(self, parameters: list[nn.Parameter]) -> bool:
