@@ -120,7 +120,7 @@ def test_hand_count_of_matrix_products_equals_what_the_plain_torch_twin_makes(ne
     arguments = torch.zeros(n_sites, dtype=torch.int64), pairs, torch.full((n_sites, 3), 0.3), pairs[0] * 0
     with FlopCounterMode(display=False) as counter:
         twin(*arguments)
-    tables = N_KNOTS * 3 * 2 * 128 * (50 + 128) if network is SCHNET else 0
+    tables = N_KNOTS["schnet"] * 3 * 2 * 128 * (50 + 128) if network is SCHNET else 0
     # a force call is twice an energy; biases, one-hot types and the ends of the tables are not counted alike
     assert counter.get_total_flops() - tables == pytest.approx(
         0.5e9 * count_gflop(description, n_sites, "energy and forces"), rel=0.01

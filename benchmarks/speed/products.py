@@ -10,7 +10,7 @@ once for all beads.
 from itertools import pairwise
 from typing import Any
 
-N_KNOTS = 1024
+N_KNOTS = {"schnet": 1024, "mace": 512}
 """Intervals of beadsmith's radial tables, the default of its settings."""
 
 
@@ -26,7 +26,7 @@ def count_gflop(network: dict[str, Any], n_sites: int, task: str) -> float:
     count = {"hipnn": _count_hipnn, "schnet": _count_schnet, "mace": _count_mace}[network["kind"]]
     per_site, per_knot = count(network)
     if task == "training step":
-        return 1e-9 * (6 * per_site * n_sites + 3 * per_knot * N_KNOTS)
+        return 1e-9 * (6 * per_site * n_sites + 3 * per_knot * N_KNOTS.get(network["kind"], 0))
     return 1e-9 * 2 * per_site * n_sites
 
 
