@@ -14,11 +14,15 @@ import torch
 
 from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
-from beadsmith.io.h5md import write_trajectory
+from beadsmith.io.h5md import read_trajectory, write_trajectory
 from beadsmith.io.records import hash_file
 from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.mace import MaceSettings
+from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.priors.fit import PriorSettings
+from beadsmith.training.data import split_by_use
 from beadsmith.training.fit import TrainingSettings, train
+from beadsmith.training.loss import force_field_losses
 from example_force_matching import DensityNetwork, make_labelled_liquid
 
 NETWORK = HipnnSettings(n_features=4, n_sensitivities=5, n_atom_layers=1, cutoff=0.6, soft_min=0.24, soft_max=0.5)
@@ -82,6 +86,29 @@ def test_noise_floor_has_three_sizes_and_both_bounds(trained):
     assert {"value", "error", "slope", "loss"} <= set(floor["upper_bound"])
     # 0.3 of the cost of the main fit each
     assert [point["epochs"] for point in floor["points"]] == [4, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        SchnetSettings(cutoff=0.6, n_features=8, n_filters=8, n_radial=6, n_knots=64, pair_classes=True),
+        MaceSettings(cutoff=0.6, n_features=4, l_max_hidden=0, radial_widths=(8,), n_knots=64, pair_classes=True),
+    ],
+    ids=lambda network: network.kind,
+)
+def test_other_networks_train_into_a_new_folder_and_come_back_from_their_files(tmp_path, network):
+    settings = replace(SETTINGS, epochs=2, noise_floor_fractions=())
+    folder = tmp_path / "not" / "there"
+    summary = run(folder, write_mapped(tmp_path), settings, network)
+    losses = summary["losses"]
+    assert losses["network"]["train"]["value"] < losses["prior"]["train"]["value"]
+    force_field = load_force_field(folder / "force_field")
+    assert force_field.network.settings == network
+    # the stored weights give the loss that was reported
+    trajectory = read_trajectory(tmp_path / "mapped.h5")
+    rows = split_by_use((trajectory,), validation_fraction=0.1, test_fraction=0.2).test
+    found = force_field_losses(force_field, (trajectory,), rows, cutoff=force_field.cutoff, dtype=torch.float32)
+    assert found.mean() == pytest.approx(losses["network"]["test"]["value"], rel=1e-6)
 
 
 def test_spline_alone_is_a_force_field(tmp_path):

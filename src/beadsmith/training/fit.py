@@ -107,6 +107,7 @@ def train(
     PhysicsError : the loss became non-finite too often, or a constant of the prior is not positive.
     """
     _prepare_device(settings)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
     work = _read_work(settings, mapped, folder=Path(output).parent, seed=seed, identity=identity)
     with _limited_threads(settings.threads):
         previous = None if start is None else load_force_field(start)
