@@ -1,7 +1,8 @@
 # Everything a user or a developer types. Each target sets up what it needs in .venv; nothing else is touched.
 #   make demo       liquid methanol, from a molecule's name to a report (about 12 minutes on 2 cores)
 #   make test       all fast tests (under 10 minutes on 2 cores)
-#   make test-slow  long ensemble tests: NPT density, long distributions
+#   make test-slow  long ensemble tests: NPT density, long distributions (about 10 minutes)
+#   make test-drift energy conservation of trained networks over 200 ps (about 15 minutes)
 #   make check      format, lint, types, import contracts, docs
 #   make bench      speed against peers, in one run (about 20 minutes; BENCH="--cases quick": 3)
 #   make peers      the environment of mace-torch, so that make test also compares with it
@@ -17,7 +18,7 @@ BENCH ?= --cases all --memory
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-check test test-slow check format bench peers docs clean
+.PHONY: demo demo-check test test-slow test-drift check format bench peers docs clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -50,10 +51,13 @@ demo-check: $(VENV)/.test
 	$(BIN)/python -m pytest tests/demo -m demo --run-folder $(DEMO)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not demo"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not drift and not demo"
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
+
+test-drift: $(VENV)/.test
+	$(BIN)/python -m pytest -s -m drift
 
 check: $(VENV)/.develop
 	$(BIN)/ruff format --check src tests benchmarks

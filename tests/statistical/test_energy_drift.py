@@ -23,7 +23,7 @@ from beadsmith.training.loop import TrainingSettings, fit_network
 from beadsmith.units import thermal_energy
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid, make_wall
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drift
 
 TEMPERATURE = 300.0
 N_BLOCKS = 20
