@@ -161,6 +161,27 @@ def test_a_skin_list_changes_nothing():
     torch.testing.assert_close(short.energy, long.energy, rtol=1e-12, atol=1e-9)
 
 
+class WrittenOut(InversePower):
+    """The same energy with an explicit gradient, which here comes from the slow twin and is counted."""
+
+    n_calls = 0
+
+    def predict(self, batch, pairs):
+        self.n_calls += 1
+        return AbstractEnergyTerm.predict(self, batch, pairs)
+
+
+def test_terms_with_and_without_an_explicit_gradient_add_up():
+    cell = CELLS["triclinic"]
+    batch = make_batch(spread_positions(cell, np.random.default_rng(12)), cell)
+    pairs, direct = find_pairs(batch, 1.0), WrittenOut(0.9)
+    found = predict(Model([InversePower(0.7), direct, InversePower(0.8)]), batch, pairs)
+    expected = predict(Model([InversePower(r) for r in (0.7, 0.8, 0.9)]), batch, pairs)
+    assert direct.n_calls == 1
+    for name in ("energy", "forces", "virial"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-9)
+
+
 def test_net_force_of_a_periodic_system_is_zero():
     cell = CELLS["cubic"]
     prediction = energy_of(MODELS["both"], spread_positions(cell, np.random.default_rng(10)), cell)

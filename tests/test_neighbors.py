@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from beadsmith.errors import InputError
-from beadsmith.neighbors import find_pairs, pair_vectors, pairs_within
+from beadsmith.neighbors import find_pairs, find_vectors, pair_vectors, pairs_within
 from example_systems import CELLS, make_batch
 
 
@@ -132,12 +132,34 @@ def test_bond_classes_of_replicas_of_a_random_graph_equal_a_breadth_first_search
     assert pairs.bond_class.numpy().tolist() == breadth_first_classes(bonds, n_sites)[first, second].tolist()
 
 
-def test_open_systems_give_the_same_pairs_by_all_pairs_and_by_cells(monkeypatch):
-    positions = 1.5 * np.random.default_rng(7).random((5 * 14, 3))
-    batch = make_batch(positions, None, n_systems=5)
-    by_all_pairs = find_pairs(batch, 0.8)
-    monkeypatch.setattr("beadsmith.neighbors._MOST_SITES_FOR_ALL_PAIRS", 1)
-    by_cells = find_pairs(batch, 0.8)
-    assert 0 < by_cells.n_pairs < 5 * 14 * 13
-    for field in ("index", "row_offsets", "half", "shifts", "bond_class"):
-        assert torch.equal(getattr(by_all_pairs, field), getattr(by_cells, field)), field
+@pytest.mark.parametrize("n_sites", [14, 60])
+def test_open_systems_with_and_without_cells_equal_brute_force(n_sites):
+    positions = 1.5 * np.random.default_rng(7).random((5, n_sites, 3))
+    pairs = find_pairs(make_batch(positions.reshape(-1, 3), None, n_systems=5), 0.5)
+    distances = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=3)
+    is_near = (distances < 0.5) & ~np.eye(n_sites, dtype=bool)
+    system, first, second = np.nonzero(is_near)
+    assert pairs.index.tolist() == [(first + n_sites * system).tolist(), (second + n_sites * system).tolist()]
+    assert not pairs.shifts.any()
+
+
+def test_many_cells_and_a_thin_box_equal_brute_force():
+    """A box longer than many cells along one vector and thinner than the cutoff along another."""
+    cell = np.array([[6.0, 0.0, 0.0], [1.0, 0.7, 0.0], [0.3, 0.2, 2.0]])
+    positions = np.random.default_rng(8).random((90, 3)) @ cell * 1.2 - 0.3
+    pairs = find_pairs(make_batch(positions, cell), 0.8)
+    rows = np.concatenate([pairs.index.numpy().T, pairs.shifts.numpy().astype(int)], axis=1)
+    assert [tuple(row) for row in rows.tolist()] == brute_force(positions, cell, 0.8)
+    squares = find_vectors(make_batch(positions, cell), pairs).norm(dim=1)
+    assert float(squares.max()) < 0.8
+
+
+def test_a_system_far_out_of_its_cell_has_the_same_pairs():
+    cell = CELLS["triclinic"]
+    positions = np.random.default_rng(9).random((30, 3)) @ cell
+    away = np.random.default_rng(10).integers(-5, 6, size=(30, 3))
+    near, far = find_pairs(make_batch(positions, cell), 0.9), find_pairs(make_batch(positions + away @ cell, cell), 0.9)
+    # rows may be sorted by other shifts only where two images of one site are neighbours
+    assert torch.equal(near.index, far.index)
+    first, second = far.index.numpy()
+    assert np.array_equal(far.shifts.numpy() + away[second] - away[first], near.shifts.numpy())

@@ -4,6 +4,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import reduce
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -11,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from beadsmith.batch import Batch, Pairs, Prediction
-from beadsmith.kernels.pair_sums import find_vectors, sum_forces, sum_virial
-from beadsmith.neighbors import pairs_within
+from beadsmith.kernels.pair_sums import sum_forces, sum_virial
+from beadsmith.neighbors import find_vectors, pairs_within
 
 _FUSED_TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 """Largest rounding error of forces, relative to the largest force of a frame."""
@@ -89,6 +90,15 @@ class AbstractEnergyTerm(nn.Module, ABC):
         with respect to ``batch.positions`` and ``batch.cell``.
         """
 
+    def predict(self, batch: Batch, pairs: Pairs) -> Prediction:
+        """Return what the term alone predicts, without a graph; see `predict_prior`.
+
+        This differentiates `forward`, the readable twin. Terms that know their gradient override it: energies are sums
+        in float64, forces have the precision of the positions, and the virial is symmetric, −Σ R ⊗ dE/dr over sites r
+        and the centres R of their molecules (see `find_centre_offsets`); a term inside one molecule adds zero to it.
+        """
+        return _differentiate([self], batch, pairs)
+
     @abstractmethod
     def to_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON."""
@@ -134,11 +144,8 @@ def predict(
     prediction = predict_prior(list(force_field.prior), batch, pairs)
     if force_field.network is None:
         return prediction
-    learned = predict_network(force_field.network, batch, pairs, channel_weights, create_graph=create_graph)
-    return Prediction(
-        energy=prediction.energy + learned.energy,
-        forces=prediction.forces + learned.forces,
-        virial=prediction.virial + learned.virial,
+    return _add(
+        prediction, predict_network(force_field.network, batch, pairs, channel_weights, create_graph=create_graph)
     )
 
 
@@ -168,7 +175,7 @@ def predict_network(
         weights.expand(batch.n_sites, network.n_channels),
         create_graph=create_graph,
     )
-    virial = sum_virial(vectors, gradient, pairs.index, _centre_offsets(batch), batch.system_index, batch.n_systems)
+    virial = sum_virial(vectors, gradient, pairs.index, find_centre_offsets(batch), batch.system_index, batch.n_systems)
     return Prediction(
         energy=_sum_by_system(energies, batch.system_index, batch.n_systems),
         forces=sum_forces(pairs.index, gradient, batch.n_sites),
@@ -207,15 +214,29 @@ def trust_fused(network: AbstractNetwork, batch: Batch, pairs: Pairs) -> float:
 
 
 def predict_prior(terms: list[AbstractEnergyTerm], batch: Batch, pairs: Pairs) -> Prediction:
-    """Return what the fixed terms alone predict; forces and virial come from autograd, without a graph.
+    """Return what the fixed terms alone predict, without a graph.
 
-    The virial is −dE/dε under r → r + R_molecule ε, cell → cell (1 + ε), symmetrised.
+    Terms with a `predict` of their own are asked for it; all others are differentiated automatically in one go. The
+    virial is −dE/dε under r → r + R_molecule ε, cell → cell (1 + ε), symmetrised.
     """
+    plain = [term for term in terms if type(term).predict is AbstractEnergyTerm.predict]
+    parts = [_differentiate(plain, batch, pairs)] if plain or not terms else []
+    parts += [term.predict(batch, pairs) for term in terms if type(term).predict is not AbstractEnergyTerm.predict]
+    return reduce(_add, parts)
+
+
+def _add(one: Prediction, other: Prediction) -> Prediction:
+    return Prediction(
+        energy=one.energy + other.energy, forces=one.forces + other.forces, virial=one.virial + other.virial
+    )
+
+
+def _differentiate(terms: list[AbstractEnergyTerm], batch: Batch, pairs: Pairs) -> Prediction:
+    """Return the prediction of several terms from automatic differentiation of their `forward`."""
     n_systems, dtype, device = batch.n_systems, batch.positions.dtype, batch.positions.device
-    energy = torch.zeros(n_systems, dtype=torch.float64, device=device)
-    virial = torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=device)
     if not terms:
-        return Prediction(energy=energy, forces=torch.zeros_like(batch.positions), virial=virial)
+        zeros = torch.zeros(n_systems, 4, 3, dtype=torch.float64, device=device)
+        return Prediction(energy=zeros[:, 3, 0], forces=torch.zeros_like(batch.positions), virial=zeros[:, :3])
     with torch.enable_grad():
         positions = batch.positions.detach().requires_grad_()
         strain = torch.zeros(n_systems, 3, 3, dtype=dtype, device=device, requires_grad=True)
@@ -245,7 +266,7 @@ def molecule_centres(batch: Batch) -> Float[Tensor, "molecules 3"]:
     return sums / masses[:, None]
 
 
-def _centre_offsets(batch: Batch) -> Tensor | None:
+def find_centre_offsets(batch: Batch) -> Float[Tensor, "sites 3"] | None:
     """Return the centre of each site's molecule minus the site [nm], or None if every site is a molecule."""
     centres = molecule_centres(batch)
     if len(centres) == batch.n_sites:

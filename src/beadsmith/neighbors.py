@@ -1,22 +1,20 @@
 """Neighbour pairs of a batch: any cell, any cutoff, open or periodic, several systems at once.
 
-vesin finds the pairs of one system; this module joins systems, sorts canonically (so that sums are reproducible bit
-for bit) and adds what networks and priors ask for: both directions, half list and bond classes.
+Lists are sorted canonically, so that sums are reproducible bit for bit, and hold what networks and priors ask for: both
+directions, half list and bond classes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-import vesin
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from beadsmith.batch import Batch, Pairs
 from beadsmith.errors import InputError
-
-_MOST_SITES_FOR_ALL_PAIRS = 64
-"""In open systems up to this size every site is compared with every other, in all systems at once."""
+from beadsmith.kernels.neighbor_search import classify_pairs, search_pairs
+from beadsmith.kernels.pair_sums import as_array, sum_vectors
 
 OTHER_MOLECULE, BOND, ANGLE, DIHEDRAL, SAME_MOLECULE = range(5)
 """Values of `Pairs.bond_class`: other molecule, 1-2, 1-3, 1-4, same molecule farther apart."""
@@ -38,36 +36,28 @@ def find_pairs(batch: Batch, cutoff: float) -> Pairs:
     """
     if not cutoff > 0.0:
         raise InputError(f"neighbour cutoff is {cutoff} nm, expected > 0")
-    positions = batch.positions.detach().to("cpu", torch.float64).numpy()
+    positions, system_index = _to_array(batch.positions, torch.float64), _to_array(batch.system_index)
     if not np.isfinite(positions).all():
         raise InputError("a position is not finite, so it has no neighbours")
-    counts = np.bincount(batch.system_index.cpu().numpy(), minlength=batch.n_systems)
-    cells = None if batch.cell is None else batch.cell.detach().to("cpu", torch.float64).numpy()
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    if cells is None and counts.max() <= _MOST_SITES_FOR_ALL_PAIRS:
-        first, second, shifts = _compare_all(positions, counts, cutoff)
+    starts = np.searchsorted(system_index, np.arange(batch.n_systems + 1))
+    cells = np.zeros((0, 3, 3)) if batch.cell is None else _to_array(batch.cell, torch.float64)
+    like = torch.empty(0, dtype=batch.positions.dtype).numpy()
+    index, offsets, half, shifts = search_pairs(positions, starts, cells, float(cutoff), like)
+    molecule_index = _to_array(batch.molecule_index)
+    if batch.n_sites == int(molecule_index[-1]) + 1:
+        bond_class = np.zeros(index.shape[1], dtype=np.int64)
     else:
-        found = [
-            _find_in_one_system(positions[starts[s] : starts[s + 1]], None if cells is None else cells[s], cutoff)
-            for s in range(batch.n_systems)
-        ]
-        first = np.concatenate([i + start for (i, _, _), start in zip(found, starts, strict=False)])
-        second = np.concatenate([j + start for (_, j, _), start in zip(found, starts, strict=False)])
-        shifts = np.concatenate([shift for _, _, shift in found])
-    half = np.flatnonzero((first < second) | ((first == second) & _is_positive(shifts)))
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(first, minlength=batch.n_sites))])
+        graph = (system_index, molecule_index, _to_array(batch.bonds))
+        bond_class = classify_pairs(positions, cells, *graph, (index, offsets, shifts))
     device = batch.positions.device
-    pairs = Pairs(
-        index=torch.from_numpy(np.stack([first, second])).to(device),
+    return Pairs(
+        index=torch.from_numpy(index).to(device),
         row_offsets=torch.from_numpy(offsets).to(device),
         half=torch.from_numpy(half).to(device),
-        shifts=torch.from_numpy(shifts).to(device, batch.positions.dtype),
-        bond_class=torch.zeros(len(first), dtype=torch.int64, device=device),
+        shifts=torch.from_numpy(shifts).to(device),
+        bond_class=torch.from_numpy(bond_class).to(device),
         cutoff=float(cutoff),
     )
-    if batch.n_sites == int(batch.molecule_index[-1]) + 1:
-        return pairs
-    return replace(pairs, bond_class=_classify(batch, pairs))
 
 
 def pair_vectors(
@@ -84,6 +74,16 @@ def pair_vectors(
     if cell.shape[0] == 1:
         return vectors + pairs.shifts @ cell[0]
     return vectors + torch.einsum("pa,pab->pb", pairs.shifts, cell[system_index[first]])
+
+
+def find_vectors(batch: Batch, pairs: Pairs) -> Float[Tensor, "pairs 3"]:
+    """Return what `pair_vectors` returns, without a graph; on a CPU from a compiled sweep."""
+    positions = batch.positions.detach()
+    if positions.device.type != "cpu":
+        return pair_vectors(positions, batch.cell, batch.system_index, pairs)
+    cell = positions.new_zeros(0, 3, 3) if batch.cell is None else batch.cell
+    sites = (as_array(positions), as_array(batch.system_index), as_array(cell))
+    return torch.from_numpy(sum_vectors(*sites, as_array(pairs.index), as_array(pairs.shifts)))
 
 
 def pairs_within(pairs: Pairs, vectors: Float[Tensor, "pairs 3"], cutoff: float) -> tuple[Pairs, Tensor]:
@@ -163,80 +163,5 @@ def _no_pairs(batch: Batch) -> Pairs:
     )
 
 
-def _find_in_one_system(
-    points: np.ndarray, cell: np.ndarray | None, cutoff: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=False, n_threads=1)
-    first, second, shifts = search.compute(
-        points=points, box=np.eye(3) if cell is None else cell, periodic=cell is not None, quantities="ijS"
-    )
-    first, second, shifts = first.astype(np.int64), second.astype(np.int64), shifts.astype(np.int64)
-    # one integer key instead of a five-column lexsort: this runs at every rebuild of a neighbour list
-    span = int(np.abs(shifts).max(initial=0)) * 2 + 1
-    code = shifts + span // 2
-    key = (((first * len(points) + second) * span + code[:, 0]) * span + code[:, 1]) * span + code[:, 2]
-    order = np.argsort(key)
-    return first[order], second[order], shifts[order]
-
-
-def _compare_all(
-    positions: Float[np.ndarray, "sites 3"], counts: Int[np.ndarray, "systems"], cutoff: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pairs of all open systems at once, sorted."""
-    partners = np.repeat(counts, counts)
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    first = np.repeat(np.arange(len(positions)), partners)
-    second = np.arange(partners.sum()) + np.repeat(starts - (np.cumsum(partners) - partners), partners)
-    squares = ((positions[second] - positions[first]) ** 2).sum(1)
-    kept = (squares < cutoff * cutoff) & (first != second)
-    return first[kept], second[kept], np.zeros((int(kept.sum()), 3), dtype=np.int64)
-
-
-def _is_positive(shifts: np.ndarray) -> np.ndarray:
-    """Tell whether the first non-zero component of each shift is positive."""
-    x, y, z = shifts.T
-    return (x > 0) | ((x == 0) & (y > 0)) | ((x == 0) & (y == 0) & (z > 0))
-
-
-def _classify(batch: Batch, pairs: Pairs) -> Tensor:
-    """Return the bond class of each pair; only the nearest image of two sites counts as intramolecular."""
-    first, second = pairs.index.cpu().numpy()
-    molecule = batch.molecule_index.cpu().numpy()
-    inside = np.flatnonzero((molecule[first] == molecule[second]) & (first != second))
-    classes = np.zeros(pairs.n_pairs, dtype=np.int64)
-    if len(inside) == 0:
-        return torch.from_numpy(classes).to(pairs.index.device)
-    vectors = pair_vectors(batch.positions.detach(), batch.cell, batch.system_index, pairs)
-    distances = (vectors.cpu().double() ** 2).sum(1).numpy()[inside]
-    keys = first[inside] * batch.n_sites + second[inside]
-    order = np.lexsort((distances, keys))
-    keys, nearest = np.unique(keys[order], return_index=True)
-    known, separations = _find_separations(batch.bonds.cpu().numpy(), batch.n_sites)
-    place = np.minimum(np.searchsorted(known, keys), max(len(known) - 1, 0))
-    is_known = known[place] == keys if len(known) else np.zeros(len(keys), dtype=bool)
-    found = separations[place] if len(known) else np.zeros(len(keys), dtype=np.int64)
-    classes[inside[order[nearest]]] = np.where(is_known, found, SAME_MOLECULE)
-    return torch.from_numpy(classes).to(pairs.index.device)
-
-
-def _find_separations(
-    bonds: Int[np.ndarray, "bonds 2"], n_sites: int
-) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]:
-    """Return the pairs of sites one, two and three bonds apart as sorted keys a · n_sites + b, and their separations.
-
-    Walks along bonds grow by one bond at a time; the shortest walk between two sites counts.
-    """
-    ends = np.concatenate([bonds, bonds[:, ::-1]]).astype(np.int64)
-    ends = ends[np.argsort(ends[:, 0], kind="stable")]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(ends[:, 0], minlength=n_sites))])
-    walks = [ends]
-    for _ in (ANGLE, DIHEDRAL):
-        start, last = walks[-1].T
-        counts = offsets[last + 1] - offsets[last]
-        step = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        walks.append(np.stack([np.repeat(start, counts), ends[np.repeat(offsets[last], counts) + step, 1]], axis=1))
-    keys = np.concatenate([walk[:, 0] * n_sites + walk[:, 1] for walk in walks])
-    separations = np.repeat(np.array([BOND, ANGLE, DIHEDRAL]), [len(walk) for walk in walks])
-    # np.unique returns first places, so that the shortest of several walks counts
-    known, place = np.unique(keys, return_index=True)
-    return known, separations[place]
+def _to_array(tensor: Tensor, dtype: torch.dtype | None = None) -> np.ndarray:
+    return tensor.detach().to("cpu", dtype).contiguous().numpy()

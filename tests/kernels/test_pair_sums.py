@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from beadsmith.kernels.pair_sums import find_vectors, sum_forces, sum_virial
-from beadsmith.neighbors import find_pairs, pair_vectors
+from beadsmith.kernels.pair_sums import sum_forces, sum_virial
+from beadsmith.neighbors import find_pairs, find_vectors, pair_vectors
 from example_systems import CELLS, make_batch
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from beadsmith.energy import predict_prior
+from beadsmith.energy import AbstractEnergyTerm, predict_prior
 from beadsmith.neighbors import build_skin_list, find_pairs
 from beadsmith.priors.pair_terms import AbstractPairTerm
 from beadsmith.priors.repulsion import ExponentialRepulsion
@@ -50,6 +50,40 @@ def test_energy_forces_and_virial_are_those_of_the_terms(name):
     torch.testing.assert_close(quick.forces, exact.forces, rtol=0.0, atol=scale)
     torch.testing.assert_close(quick.energy, exact.energy, rtol=1e-7, atol=1e-5)
     torch.testing.assert_close(quick.virial, exact.virial, rtol=1e-4, atol=scale)
+
+
+MOLECULES = [None, [k // 4 for k in range(64)] + [16 + k // 4 for k in range(64)]]
+
+
+@pytest.mark.parametrize("name", [None, *CELLS])
+@pytest.mark.parametrize("molecule", MOLECULES)
+def test_the_compiled_sweep_equals_the_differentiated_twin(name, molecule):
+    batch = make_mixture(CELLS[name or "cubic"])
+    if name is None:
+        batch = replace(batch, cell=None)
+    if molecule is not None:
+        batch = replace(batch, molecule_index=torch.tensor(molecule))
+    pairs = build_skin_list(batch, 1.0, 0.15).pairs
+    (table,) = tabulate_pair_terms(make_terms())
+    found, expected = table.predict(batch, pairs), AbstractEnergyTerm.predict(table, batch, pairs)
+    # double precision: 1e-12 of the largest value
+    for field in ("energy", "forces", "virial"):
+        value = getattr(expected, field)
+        assert getattr(found, field).dtype == torch.float64
+        torch.testing.assert_close(getattr(found, field), value, rtol=0.0, atol=1e-12 * float(value.abs().max()))
+
+
+def test_the_compiled_sweep_equals_the_twin_to_the_rounding_of_single_precision():
+    batch = make_mixture(CELLS["triclinic"])
+    batch = replace(batch, positions=batch.positions.float(), cell=batch.cell.float(), masses=batch.masses.float())
+    pairs = find_pairs(batch, 1.0)
+    (table,) = tabulate_pair_terms(make_terms())
+    found, expected = table.predict(batch, pairs), AbstractEnergyTerm.predict(table, batch, pairs)
+    assert found.forces.dtype == torch.float32
+    # the twin rounds vectors of 0.5 nm to 3e-8 nm; the wall's curvature is up to 2e4 kJ/mol/nm²
+    torch.testing.assert_close(found.forces, expected.forces, rtol=1e-5, atol=5e-3)
+    torch.testing.assert_close(found.energy, expected.energy, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(found.virial, expected.virial, rtol=1e-5, atol=1e-2)
 
 
 def test_forces_are_minus_the_derivative_of_the_tabulated_energy():
@@ -104,6 +138,8 @@ def test_a_position_that_is_not_finite_reaches_the_energy():
     moved[3] = torch.nan
     prediction = predict_prior(tabulate_pair_terms(make_terms()), replace(batch, positions=moved), pairs)
     assert torch.isnan(prediction.energy).all()
+    assert torch.isnan(prediction.forces[3]).all()
+    assert torch.isnan(prediction.virial).all()
 
 
 def test_terms_that_are_no_pair_terms_stay_as_they_are():

@@ -14,19 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from beadsmith.batch import Batch, Pairs
 from beadsmith.kernels.rows import compiled
-from beadsmith.neighbors import pair_vectors
-
-
-def find_vectors(batch: Batch, pairs: Pairs) -> Float[Tensor, "pairs 3"]:
-    """Return ``r_j + shift · cell − r_i`` of each directed pair [nm], without a graph."""
-    positions = batch.positions.detach()
-    if positions.device.type != "cpu":
-        return pair_vectors(positions, batch.cell, batch.system_index, pairs)
-    cell = positions.new_zeros(0, 3, 3) if batch.cell is None else batch.cell
-    sites = (_array(positions), _array(batch.system_index))
-    return torch.from_numpy(_find_vectors(*sites, _array(cell), _array(pairs.index), _array(pairs.shifts)))
 
 
 def sum_forces(
@@ -65,11 +53,12 @@ def sum_virial(
         sums = torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=gradient.device)
         return -sums.index_add(0, system_index.index_select(0, first), outer)
     offsets = vectors.new_zeros(0, 3) if offsets is None else offsets
-    data = (_array(tensor) for tensor in (vectors, gradient, pair_index, offsets, system_index))
+    data = (as_array(tensor) for tensor in (vectors, gradient, pair_index, offsets, system_index))
     return torch.from_numpy(_sum_virial(*data, n_systems))
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def as_array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor on a CPU as an array without gaps, for a compiled sweep."""
     return tensor.detach().contiguous().numpy()
 
 
@@ -77,7 +66,7 @@ class _SumForces(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pair_index: Tensor, gradient: Tensor, n_sites: int) -> Tensor:
         ctx.save_for_backward(pair_index)
-        return torch.from_numpy(_sum_forces(_array(pair_index), _array(gradient), n_sites))
+        return torch.from_numpy(_sum_forces(as_array(pair_index), as_array(gradient), n_sites))
 
     @staticmethod
     @once_differentiable
@@ -87,7 +76,8 @@ class _SumForces(torch.autograd.Function):
 
 
 @compiled
-def _find_vectors(positions, system_index, cell, index, shifts):
+def sum_vectors(positions, system_index, cell, index, shifts):
+    """Return ``r_j + shift · cell − r_i`` of each pair; see `beadsmith.neighbors.find_vectors`."""
     vectors = np.empty((index.shape[1], 3), positions.dtype)
     is_periodic = cell.shape[0] > 0
     for p in range(index.shape[1]):

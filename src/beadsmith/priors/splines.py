@@ -15,11 +15,11 @@ from beadsmith.batch import Batch, Pairs
 from beadsmith.errors import InputError
 from beadsmith.priors.pair_terms import NONBONDED, AbstractPairTerm, select_half_pairs
 
-# Rows: the four basis functions that reach into an interval; columns: powers 0..3 of the position in it, 0..1.
-# Source: C. de Boor, A Practical Guide to Splines, Springer (1978), uniform knots.
-_BASIS = torch.tensor(
+CUBIC_BASIS = torch.tensor(
     [[1.0, -3.0, 3.0, -1.0], [4.0, 0.0, -6.0, 3.0], [1.0, 3.0, 3.0, -3.0], [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64
 ).div(6.0)
+"""Cubic B-splines: the four functions that reach into an interval (rows) by powers 0..3 of the position in it, 0..1.
+Source: C. de Boor, A Practical Guide to Splines, Springer (1978), uniform knots."""
 
 InnerEnd = Literal["free", "flat"]
 
@@ -81,7 +81,7 @@ class PairSpline(AbstractPairTerm):
         expansion = torch.from_numpy(_expand_coefficients(self.n_intervals, inner_end))
         self.register_buffer("expansion", expansion, persistent=False)
         self.register_buffer("inner", torch.tensor(self.inner_distances, dtype=torch.float64), persistent=False)
-        self.register_buffer("basis", _BASIS.clone(), persistent=False)
+        self.register_buffer("basis", CUBIC_BASIS.clone(), persistent=False)
         self.register_buffer("column_of_basis", self._number_columns(), persistent=False)
         coefficients = torch.zeros(len(self.type_pairs), expansion.shape[1], dtype=torch.float64)
         self.register_buffer("coefficients", coefficients)

@@ -5,17 +5,19 @@ of the table belong to each other exactly; against the terms the error is measur
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from beadsmith.batch import Batch, Pairs
-from beadsmith.energy import AbstractEnergyTerm
+from beadsmith.batch import Batch, Pairs, Prediction
+from beadsmith.energy import AbstractEnergyTerm, find_centre_offsets
+from beadsmith.kernels.pair_sums import as_array
 from beadsmith.kernels.pair_tables import sum_pair_tables
+from beadsmith.neighbors import pair_vectors
 from beadsmith.priors.pair_terms import AbstractPairTerm, compute_pair_curve
 
 STEP = 0.00025
@@ -78,15 +80,53 @@ class TabulatedPairs(AbstractEnergyTerm):
                     coefficients.append(table)
                     errors.append(error)
                 numbers[a, b, bond_class] = tables.get(key, -1)
-        self._numbers, self._coefficients = numbers, np.array(coefficients).reshape(-1, n_intervals, 4)
+        self.numbers = numbers
+        """Number of the table of each pair of types and bond class, −1 for none, shape (types, types, classes)."""
+        self.coefficients = np.array(coefficients).reshape(-1, n_intervals, 4)
+        """Cubic in the fraction of each interval [kJ/mol], constant term first, shape (tables, intervals, 4)."""
         self.is_accurate = bool(max(errors) <= 1.0)
         """Whether every table meets the error that the module states."""
 
     def forward(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "sites"]:
         """Return site energies [kJ/mol]; each pair counts once, at its first site."""
-        positions = batch.positions
-        cell = positions.new_zeros(0, 3, 3) if batch.cell is None else batch.cell
-        return _SumTables.apply(positions, cell, batch, pairs, (self._numbers, self._coefficients))
+        index, shifts = pairs.index.index_select(1, pairs.half), pairs.shifts.index_select(0, pairs.half)
+        bond_class = pairs.bond_class.index_select(0, pairs.half)
+        halved = replace(pairs, index=index, shifts=shifts, bond_class=bond_class)
+        vectors = pair_vectors(batch.positions, batch.cell, batch.system_index, halved)
+        x = (torch.linalg.vector_norm(vectors.double(), dim=1) - START) / STEP
+        numbers, coefficients = (torch.from_numpy(a).to(x.device) for a in (self.numbers, self.coefficients))
+        number = numbers[batch.types[index[0]], batch.types[index[1]], bond_class]
+        n_intervals = coefficients.shape[1]
+        # a distance that is not a number is in the first interval; clamp would pass it on as an index
+        interval = torch.where(x.detach() >= 1.0, x.detach(), 0.0).clamp(max=n_intervals - 1).long()
+        u = x - interval
+        c0, c1, c2, c3 = coefficients[number.clamp(min=0), interval].unbind(1)
+        energies = c0 + u * (c1 + torch.where(u < 0.0, 0.0, u * (c2 + u * c3)))
+        energies = torch.where((number < 0) | (x >= n_intervals), 0.0, energies).to(batch.positions.dtype)
+        return torch.zeros_like(batch.positions[:, 0]).index_add(0, index[0], energies)
+
+    def predict(self, batch: Batch, pairs: Pairs) -> Prediction:
+        """Return energy, forces and virial from one compiled sweep; devices without one differentiate `forward`."""
+        positions = batch.positions.detach()
+        if positions.device.type != "cpu":
+            return super().predict(batch, pairs)
+        none = positions.new_zeros(0, 3, 3)
+        offsets = find_centre_offsets(batch)
+        energy, forces, virial = sum_pair_tables(
+            tuple(
+                as_array(tensor)
+                for tensor in (positions, batch.system_index, batch.types, none[:, 0] if offsets is None else offsets)
+            ),
+            as_array(none if batch.cell is None else batch.cell),
+            tuple(as_array(tensor) for tensor in (pairs.index, pairs.half, pairs.shifts, pairs.bond_class)),
+            (self.numbers, self.coefficients),
+            (batch.n_systems, START, STEP),
+        )
+        return Prediction(
+            energy=torch.from_numpy(energy),
+            forces=torch.from_numpy(forces).to(positions.dtype),
+            virial=torch.from_numpy(0.5 * (virial + virial.transpose(0, 2, 1))),
+        )
 
     def to_config(self) -> dict[str, Any]:
         """Refuse: tables are made from the terms that are stored."""
@@ -96,42 +136,6 @@ class TabulatedPairs(AbstractEnergyTerm):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Refuse: tables are made from the terms that are stored."""
         raise NotImplementedError("tabulated pairs are not stored")
-
-
-class _SumTables(torch.autograd.Function):
-    """The compiled sweep; the gradient for equal weights comes with the energies, any other is swept again."""
-
-    @staticmethod
-    def forward(ctx: Any, positions: Tensor, cell: Tensor, batch: Batch, pairs: Pairs, tables: Any) -> Tensor:
-        ctx.arguments = (positions.detach(), cell.detach(), batch, pairs, tables)
-        energies, ctx.by_position, ctx.by_cell = _sweep(*ctx.arguments, weights=torch.ones_like(positions[:, 0]))
-        return energies
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, weights: Tensor) -> tuple[Tensor | None, ...]:
-        by_position, by_cell = ctx.by_position, ctx.by_cell
-        if not bool((weights == 1.0).all()):
-            _, by_position, by_cell = _sweep(*ctx.arguments, weights=weights)
-        return by_position, by_cell, None, None, None
-
-
-def _sweep(
-    positions: Tensor, cell: Tensor, batch: Batch, pairs: Pairs, tables: Any, *, weights: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    energies, by_position, by_cell = sum_pair_tables(
-        (positions.contiguous().numpy(), batch.system_index.numpy(), batch.types.numpy(), weights.contiguous().numpy()),
-        cell.double().contiguous().numpy(),
-        (
-            pairs.index.contiguous().numpy(),
-            pairs.half.numpy(),
-            pairs.shifts.contiguous().numpy(),
-            pairs.bond_class.numpy(),
-        ),
-        tables,
-        (START, STEP),
-    )
-    return torch.from_numpy(energies), torch.from_numpy(by_position), torch.from_numpy(by_cell).to(cell.dtype)
 
 
 def _tabulate(terms: list[AbstractPairTerm], type_pair: int, n_intervals: int) -> tuple[np.ndarray, float]:
