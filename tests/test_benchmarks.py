@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import torch
 from benchmarks.speed.candidates import offset_vectors
 from benchmarks.speed.candidates.beadsmith_networks import Candidate, build_network, read_batch, read_pairs
-from benchmarks.speed.cases import HIPNN, LIQUID, MOLECULES, NETWORKS, SCHNET, select_cases
+from benchmarks.speed.cases import BATCHES, HIPNN, LIQUID, MOLECULES, NETWORKS, SCHNET, select_cases
 from benchmarks.speed.compare import Row, write_rows
 from benchmarks.speed.frames import build_liquid, build_replicas
 from benchmarks.speed.products import N_KNOTS, count_gflop
 from benchmarks.speed.scaling import ScalingRow, fit_slope
+from benchmarks.speed.table import format_table
 from benchmarks.speed.turns import take_turns
 from benchmarks.speed.worker import make_force_call, make_training_step
 from torch.utils.flop_counter import FlopCounterMode
@@ -178,6 +180,19 @@ def test_table_has_the_columns_that_readers_look_for(tmp_path):
     wanted = "case task network peer threads ours_ms ours_q1 ours_q3 peer_ms peer_q1 peer_q3 ratio gemm_fraction"
     assert columns[:13] == wanted.split()
     assert {"ours_peak_mb", "peer_peak_mb"} <= set(columns)
+
+
+@pytest.mark.parametrize("kind", ["speed", "accuracy"])
+def test_documentation_shows_the_table_that_the_benchmark_wrote(kind):
+    page = (ROOT / "docs" / "explanation" / "choosing-a-network.md").read_text()
+    assert (ROOT / "benchmarks" / kind / "results.md").read_text().strip() in page
+
+
+def test_table_shows_the_fastest_peer_of_each_case():
+    fast = replace(example_row(), case=BATCHES[1].name)
+    lines = list(format_table([replace(fast, peer="slow", ratio=9.0), fast], 2))
+    assert lines[2] == f"| {NETWORKS[0].name} | 1 ms, 5.0 ×, 10 % | – | – | – | – |"
+    assert len(lines) == 3
 
 
 def test_picture_is_drawn_with_and_without_the_growth_with_size(tmp_path):

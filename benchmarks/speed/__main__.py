@@ -1,4 +1,4 @@
-"""The command line: measure, print progress, and write results.csv, scaling.csv, machine.json and speed.png.
+"""The command line: measure, print progress, and write all results beside this file.
 
 python -m benchmarks.speed --cases quick
 python -m benchmarks.speed --cases all --threads 1 2 --memory
@@ -15,6 +15,7 @@ from benchmarks.speed.cases import select_cases
 from benchmarks.speed.compare import Row, compare, write_rows
 from benchmarks.speed.machine import measure_machine, peak_gflops
 from benchmarks.speed.scaling import ScalingRow, measure_scaling, measure_search, write_scaling
+from benchmarks.speed.table import format_table
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -61,6 +62,8 @@ def main() -> None:
         from benchmarks.speed.plot import draw
 
         draw(rows, scaling, options.output / "speed.png")
+        table = "\n".join(format_table(rows, max(options.threads)))
+        (options.output / "results.md").write_text(table + "\n")
     _say(start, f"wrote {options.output}")
 
 
