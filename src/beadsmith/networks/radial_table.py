@@ -57,7 +57,7 @@ class RadialTable:
         function : Maps distances (knots,) [nm] to values (knots, columns).
         like : Tensor whose precision and device the table takes.
         """
-        numbers = torch.arange(FIRST_INTERVAL - 2, self.n_intervals, dtype=torch.float64)
+        numbers = torch.arange(FIRST_INTERVAL - 2, self.n_intervals, dtype=torch.float64, device=like.device)
         values = function((numbers * self.spacing).to(like))
         inner = (8.0 * values[1:-1] - values[:-2] - values[2:]) * (1.0 / 6.0)
         n_columns = values.shape[1]

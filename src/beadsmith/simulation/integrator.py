@@ -1,6 +1,7 @@
 """The contract of integrators: a frozen record of its settings that turns one state into the next."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,8 +13,10 @@ from beadsmith.units import GAS_CONSTANT
 
 
 class AbstractIntegrator(ABC):
-    """A rule that moves all replicas by one timestep with one force call."""
+    """A rule that moves all replicas by one timestep with one force call, or by several to the next saved frame."""
 
+    refreshes_neighbours: ClassVar[bool] = False
+    """Whether `step` itself does what `refresh_neighbours` does; otherwise a run does it at every saved frame."""
     timestep: float
     """Timestep [ps]."""
 
@@ -23,7 +26,7 @@ class AbstractIntegrator(ABC):
 
     @abstractmethod
     def step(self, state: State, force_field: EnergyModel) -> tuple[State, StepInfo]:
-        """Return the state one timestep later."""
+        """Return the state one timestep, or several, later."""
 
     @abstractmethod
     def measure_velocities(self, state: State) -> Float[Tensor, "replicas sites 3"] | None:

@@ -2,6 +2,7 @@
 
 import copy
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from beadsmith.neighbors import find_pairs
 from beadsmith.priors.tabulated import tabulate_pair_terms
 from beadsmith.progress import Progress, silent
 from beadsmith.simulation.brownian import Brownian
+from beadsmith.simulation.captured import CapturedLangevin
 from beadsmith.simulation.checkpoint import Standing, pack_standing, unpack_standing
 from beadsmith.simulation.guards import StoppedReplica, find_overheated, find_refused_steps
 from beadsmith.simulation.integrator import AbstractIntegrator
@@ -28,6 +30,7 @@ from beadsmith.simulation.langevin import Langevin
 from beadsmith.simulation.relax import relax
 from beadsmith.simulation.start import CountStart, Start, build_start
 from beadsmith.simulation.state import State, init_state, keep_replicas, refresh_neighbours
+from beadsmith.simulation.static_forces import find_obstacle
 from beadsmith.simulation.tally import N_BLOCKS, add_frame, empty_tally, summarise
 from beadsmith.simulation.verlet import Verlet
 from beadsmith.trajectory import Trajectory, join_trajectories
@@ -131,6 +134,24 @@ def build_integrator(settings: SimulationSettings) -> AbstractIntegrator:
     return Verlet(timestep=settings.timestep)
 
 
+def capture_steps(
+    integrator: AbstractIntegrator, model: ForceField, settings: SimulationSettings
+) -> AbstractIntegrator:
+    """Return the integrator with its steps captured as CUDA graphs, or, with a warning, as it is where that fails."""
+    obstacle = find_obstacle(model)
+    if isinstance(integrator, Langevin) and obstacle is None:
+        return CapturedLangevin(
+            integrator, first_frame=settings.n_equilibration_steps, stride=settings.stride, n_replicas=settings.replicas
+        )
+    warnings.warn(
+        "each step of the simulation is launched from Python, which a GPU waits for: "
+        f"{obstacle or f'only langevin can do without, not {settings.integrator}'}. For a small system 'device: cpu' "
+        "may be faster",
+        stacklevel=2,
+    )
+    return integrator
+
+
 def simulate(
     force_field: ForceField,
     start: Start,
@@ -174,6 +195,8 @@ def simulate(
     store, integrator = PartStore(output, identity), build_integrator(settings)
     dtype = getattr(torch, settings.precision)
     model = _prepare_model(force_field, settings, dtype)
+    if torch.device(settings.device).type == "cuda":
+        integrator = capture_steps(integrator, model, settings)
     frames = build_start(start, force_field, temperature=temperature, n_replicas=settings.replicas, seed=seed)
     with torch.no_grad(), limit_threads(settings.threads):
         if model.network is not None:
@@ -233,7 +256,8 @@ def _run(
             measured = integrator.measure_temperature(state).cpu().numpy()
             tally = add_frame(standing.tally, state, kinetic_temperature=measured, time=now, block=block)
             standing = replace(standing, tally=tally)
-        state = refresh_neighbours(state)
+        if not integrator.refreshes_neighbours:
+            state = refresh_neighbours(state)
         clock = time.perf_counter()
         standing = replace(standing, state=state, seconds=standing.seconds + clock - mark)
         mark = clock
@@ -341,10 +365,10 @@ def limit_threads(n_threads: int | None) -> Iterator[None]:
 
 
 def _prepare_model(force_field: ForceField, settings: SimulationSettings, dtype: torch.dtype) -> ForceField:
-    """Return a frozen copy on the device; in single precision on a CPU, with the prior's pair terms as tables."""
+    """Return a frozen copy on the device, with the prior's pair terms as tables unless it is a CPU in float64."""
     device = _find_device(settings.device)
     model = copy.deepcopy(force_field).eval().requires_grad_(False)
-    if device.type == "cpu" and dtype == torch.float32:
+    if device.type != "cpu" or dtype == torch.float32:
         model = ForceField(tabulate_pair_terms(model.prior), model.network, model.record)
     return model.to(device, dtype)
 

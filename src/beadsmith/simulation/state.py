@@ -209,6 +209,12 @@ def refresh_neighbours(state: State) -> State:
     What the force field sees, down to the last digit, is afterwards a function of positions and step alone. A run
     calls this at fixed steps, so that a restart, and replicas beside others, follow the same path bit for bit.
     """
+    wrapped = wrap_molecules(state)
+    return replace(wrapped, skin_list=build_skin_list(wrapped.system, state.cutoff, state.skin_list.skin))
+
+
+def wrap_molecules(state: State) -> State:
+    """Return the state with all molecules wrapped into the cell, whole; its neighbour list no longer fits."""
     images = state.images
     if state.system.cell is not None:
         cell = state.system.cell.to(torch.float64)
@@ -217,8 +223,7 @@ def refresh_neighbours(state: State) -> State:
         molecule = state.system.molecule_index[: state.n_sites]
         is_first = torch.cat([molecule.new_ones(1, dtype=torch.bool), molecule[1:] != molecule[:-1]])
         images = (torch.floor(fractional[:, is_first]) @ cell)[:, molecule - molecule[0]]
-    wrapped = place_sites(replace(state, images=images), state.positions)
-    return replace(wrapped, skin_list=build_skin_list(wrapped.system, state.cutoff, state.skin_list.skin))
+    return place_sites(replace(state, images=images), state.positions)
 
 
 def keep_replicas(state: State, chosen: Bool[Tensor, "replicas"]) -> State:
