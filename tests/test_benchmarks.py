@@ -12,7 +12,7 @@ import torch
 from benchmarks.speed.candidates import offset_vectors
 from benchmarks.speed.candidates.beadsmith_networks import Candidate, build_network, read_batch, read_pairs
 from benchmarks.speed.cases import BATCHES, HIPNN, LIQUID, MOLECULES, NETWORKS, SCHNET, select_cases
-from benchmarks.speed.compare import Row, write_rows
+from benchmarks.speed.compare import Row, read_rows, write_rows
 from benchmarks.speed.frames import build_liquid, build_replicas
 from benchmarks.speed.products import N_KNOTS, count_gflop
 from benchmarks.speed.scaling import ScalingRow, fit_slope
@@ -180,6 +180,13 @@ def test_table_has_the_columns_that_readers_look_for(tmp_path):
     wanted = "case task network peer threads ours_ms ours_q1 ours_q3 peer_ms peer_q1 peer_q3 ratio gemm_fraction"
     assert columns[:13] == wanted.split()
     assert {"ours_peak_mb", "peer_peak_mb"} <= set(columns)
+
+
+def test_a_table_that_was_written_is_read_back(tmp_path):
+    rows = [example_row(), example_row(ours_peak_mb=3.0, peer_peak_mb=4.0)]
+    write_rows(rows, tmp_path / "results.csv")
+    assert read_rows(tmp_path / "results.csv") == rows
+    assert read_rows(tmp_path / "missing.csv") == []
 
 
 @pytest.mark.parametrize("kind", ["speed", "accuracy"])

@@ -2,7 +2,7 @@
 
 python -m benchmarks.speed --cases quick
 python -m benchmarks.speed --cases all --threads 1 2 --memory
-python -m benchmarks.speed --only schnet --threads 2
+python -m benchmarks.speed --only schnet --threads 2 --keep
 """
 
 import argparse
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.speed.cases import select_cases
-from benchmarks.speed.compare import Row, compare, write_rows
+from benchmarks.speed.compare import Row, compare, read_rows, write_rows
 from benchmarks.speed.machine import measure_machine, peak_gflops
 from benchmarks.speed.scaling import ScalingRow, measure_scaling, measure_search, write_scaling
 from benchmarks.speed.table import format_table
@@ -26,6 +26,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[os.cpu_count() or 1], help="numbers of threads")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each candidate")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the results")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the rows in the folder that this run does not measure"
+    )
     parser.add_argument("--memory", action="store_true", help="also measure memory, in fresh processes")
     parser.add_argument("--no-scaling", dest="scaling", action="store_false", help="leave 250 to 16,000 beads out")
     return parser.parse_args(arguments)
@@ -37,10 +40,14 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     cases = select_cases(options.cases, options.only)
     start = time.monotonic()
-    rows: list[Row] = []
+    table, machine_file = options.output / "results.csv", options.output / "machine.json"
+    measured = {(case.network.name, case.system.name, case.task, n) for case in cases for n in options.threads}
+    earlier = read_rows(table) if options.keep else []
+    rows = [row for row in earlier if (row.network, row.case, row.task, row.threads) not in measured]
     scaling: list[ScalingRow] = []
-    machines = {str(n): measure_machine(n) for n in options.threads}
-    (options.output / "machine.json").write_text(json.dumps(machines, indent=2) + "\n")
+    machines = json.loads(machine_file.read_text()) if options.keep and machine_file.is_file() else {}
+    machines |= {str(n): measure_machine(n) for n in options.threads}
+    machine_file.write_text(json.dumps(machines, indent=2) + "\n")
     for n_threads in options.threads:
         peak = peak_gflops(machines[str(n_threads)])
         _say(start, f"{n_threads} thread(s): {len(cases)} cases; matrix products {peak:.0f} GFLOP/s")
@@ -48,7 +55,7 @@ def main() -> None:
             _say(start, row if isinstance(row, str) else _describe(row))
             if isinstance(row, Row):
                 rows.append(row)
-                write_rows(rows, options.output / "results.csv")
+                write_rows(rows, table)
     if options.scaling:
         networks = list(dict.fromkeys(case.network for case in cases if case.network.is_leading))
         for n_threads in options.threads:
@@ -62,8 +69,8 @@ def main() -> None:
         from benchmarks.speed.plot import draw
 
         draw(rows, scaling, options.output / "speed.png")
-        table = "\n".join(format_table(rows, max(options.threads)))
-        (options.output / "results.md").write_text(table + "\n")
+        lines = format_table(rows, max(row.threads for row in rows))
+        (options.output / "results.md").write_text("\n".join(lines) + "\n")
     _say(start, f"wrote {options.output}")
 
 

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -179,6 +180,21 @@ def measure_memory(peer: Peer, case: Case, variant: str, frames: Path, n_threads
         baseline = worker.ask("measure_memory")["mb"]
         worker.load(case, variant, frames)
         return worker.ask("measure_memory")["mb"] - baseline
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the table, or nothing where there is none."""
+    if not path.is_file():
+        return []
+    types = get_type_hints(Row)
+
+    def read(name: str, text: str) -> Any:
+        if types[name] in (str, int):
+            return types[name](text)
+        return float(text) if text else None
+
+    with path.open(newline="") as file:
+        return [Row(**{name: read(name, text) for name, text in line.items()}) for line in csv.DictReader(file)]
 
 
 def write_rows(rows: list[Row], path: Path) -> None:
