@@ -82,13 +82,18 @@ def sum_vectors(positions, system_index, cell, index, shifts):
     is_periodic = cell.shape[0] > 0
     for p in range(index.shape[1]):
         i, j = index[0, p], index[1, p]
-        for k in range(3):
-            vectors[p, k] = positions[j, k] - positions[i, k]
+        x = positions[j, 0] - positions[i, 0]
+        y = positions[j, 1] - positions[i, 1]
+        z = positions[j, 2] - positions[i, 2]
         if is_periodic:
-            system = system_index[i]
-            for k in range(3):
-                shift = shifts[p, 0] * cell[system, 0, k] + shifts[p, 1] * cell[system, 1, k]
-                vectors[p, k] += shift + shifts[p, 2] * cell[system, 2, k]
+            a, b, c = shifts[p, 0], shifts[p, 1], shifts[p, 2]
+            # most pairs do not cross a face
+            if a != 0 or b != 0 or c != 0:
+                own = cell[system_index[i]]
+                x += a * own[0, 0] + b * own[1, 0] + c * own[2, 0]
+                y += a * own[0, 1] + b * own[1, 1] + c * own[2, 1]
+                z += a * own[0, 2] + b * own[1, 2] + c * own[2, 2]
+        vectors[p, 0], vectors[p, 1], vectors[p, 2] = x, y, z
     return vectors
 
 
@@ -97,9 +102,13 @@ def _sum_forces(index, gradient, n_sites):
     forces = np.zeros((n_sites, 3), gradient.dtype)
     for p in range(index.shape[1]):
         i, j = index[0, p], index[1, p]
-        for k in range(3):
-            forces[i, k] += gradient[p, k]
-            forces[j, k] -= gradient[p, k]
+        x, y, z = gradient[p, 0], gradient[p, 1], gradient[p, 2]
+        forces[i, 0] += x
+        forces[i, 1] += y
+        forces[i, 2] += z
+        forces[j, 0] -= x
+        forces[j, 1] -= y
+        forces[j, 2] -= z
     return forces
 
 
@@ -107,13 +116,37 @@ def _sum_forces(index, gradient, n_sites):
 def _sum_virial(vectors, gradient, index, offsets, system_index, n_systems):
     virial = np.zeros((n_systems, 3, 3), np.float64)
     has_offsets = offsets.shape[0] > 0
-    for p in range(index.shape[1]):
-        i, j = index[0, p], index[1, p]
-        system = system_index[i]
-        for a in range(3):
-            distance = np.float64(vectors[p, a])
+    p, n_pairs = 0, index.shape[1]
+    while p < n_pairs:
+        # in registers as long as the system is the same
+        system = system_index[index[0, p]]
+        xx, xy, xz, yx, yy, yz, zx, zy, zz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        while p < n_pairs and system_index[index[0, p]] == system:
+            x, y, z = np.float64(vectors[p, 0]), np.float64(vectors[p, 1]), np.float64(vectors[p, 2])
             if has_offsets:
-                distance += np.float64(offsets[j, a]) - np.float64(offsets[i, a])
-            for b in range(3):
-                virial[system, a, b] -= distance * np.float64(gradient[p, b])
+                i, j = index[0, p], index[1, p]
+                x += np.float64(offsets[j, 0]) - np.float64(offsets[i, 0])
+                y += np.float64(offsets[j, 1]) - np.float64(offsets[i, 1])
+                z += np.float64(offsets[j, 2]) - np.float64(offsets[i, 2])
+            to_x, to_y, to_z = np.float64(gradient[p, 0]), np.float64(gradient[p, 1]), np.float64(gradient[p, 2])
+            xx += x * to_x
+            xy += x * to_y
+            xz += x * to_z
+            yx += y * to_x
+            yy += y * to_y
+            yz += y * to_z
+            zx += z * to_x
+            zy += z * to_y
+            zz += z * to_z
+            p += 1
+        total = virial[system]
+        total[0, 0] -= xx
+        total[0, 1] -= xy
+        total[0, 2] -= xz
+        total[1, 0] -= yx
+        total[1, 1] -= yy
+        total[1, 2] -= yz
+        total[2, 0] -= zx
+        total[2, 1] -= zy
+        total[2, 2] -= zz
     return virial
