@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import reduce
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -58,11 +58,12 @@ class AbstractNetwork(nn.Module, ABC):
         With `create_graph` both results can be differentiated once with respect to the parameters. Fused networks
         override this method with an explicit adjoint.
         """
-        with torch.enable_grad():
-            vectors = pair_vectors.detach().requires_grad_()
-            energies = (self(types, pair_index, vectors, pair_bond_class) * channel_weights).sum(1)
-            (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=create_graph)
-        return (energies if create_graph else energies.detach()), gradient
+        return differentiate_pairs(
+            lambda vectors: self(types, pair_index, vectors, pair_bond_class),
+            pair_vectors,
+            channel_weights,
+            create_graph=create_graph,
+        )
 
     @abstractmethod
     def to_config(self) -> dict[str, Any]:
@@ -72,6 +73,26 @@ class AbstractNetwork(nn.Module, ABC):
     @abstractmethod
     def from_config(cls, config: dict[str, Any]) -> "AbstractNetwork":
         """Return a network of the given architecture; weights are loaded afterwards."""
+
+
+def differentiate_pairs(
+    evaluate: Callable[[Tensor], Tensor],
+    pair_vectors: Float[Tensor, "pairs 3"],
+    channel_weights: Float[Tensor, "sites channels"],
+    *,
+    create_graph: bool,
+) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
+    """Return what `AbstractNetwork.pair_gradient` does by automatic differentiation.
+
+    Parameters
+    ----------
+    evaluate : Maps pair vectors to site energies (sites, channels).
+    """
+    with torch.enable_grad():
+        vectors = pair_vectors.detach().requires_grad_()
+        energies = (evaluate(vectors) * channel_weights).sum(1)
+        (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=create_graph)
+    return (energies if create_graph else energies.detach()), gradient
 
 
 class AbstractEnergyTerm(nn.Module, ABC):

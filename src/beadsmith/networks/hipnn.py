@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beadsmith.energy import AbstractNetwork
+from beadsmith.energy import AbstractNetwork, differentiate_pairs
 from beadsmith.errors import InputError
+from beadsmith.kernels import triton
 from beadsmith.kernels.hipnn import (
     Functions,
     Rows,
@@ -25,11 +26,11 @@ from beadsmith.kernels.hipnn import (
     sum_messages,
 )
 from beadsmith.kernels.prediction import BlockWeights, PackedNetwork, pack, predict
+from beadsmith.networks import sweeps
 from beadsmith.networks.angular import N_COMPONENTS, angular_basis
 from beadsmith.networks.layers import Block, Interaction, initialise_linear_, linear
 from beadsmith.networks.packed_weights import PackedWeights
 from beadsmith.networks.radial import InverseSensitivities
-from beadsmith.networks.sweeps import environment_sums, message_sums
 from beadsmith.units import Unit
 
 
@@ -136,6 +137,12 @@ class Hipnn(AbstractNetwork):
         pair_bond_class: Int[Tensor, "pairs"],
     ) -> Float[Tensor, "sites channels"]:
         """Return site energies [kJ/mol]; plain torch, differentiable any number of times, on any device."""
+        return self._evaluate(types, pair_index, pair_vectors, pair_bond_class, sweeps)
+
+    def _evaluate(
+        self, types: Tensor, pair_index: Tensor, pair_vectors: Tensor, pair_bond_class: Tensor, sums: Any
+    ) -> Float[Tensor, "sites channels"]:
+        """Return site energies with sums over neighbours from `networks.sweeps`, or from what takes its place."""
         distances = torch.linalg.vector_norm(pair_vectors, dim=1)
         angular = angular_basis(pair_vectors / distances[:, None], self.settings.l_max)
         features = functional.one_hot(types, len(self.type_names)).to(pair_vectors.dtype)
@@ -144,10 +151,10 @@ class Hipnn(AbstractNetwork):
             interaction = block.interaction
             sensitivities = interaction.sensitivities(distances, pair_bond_class)
             if k == 0:
-                sums = environment_sums(sensitivities, angular, pair_index, types, len(self.type_names))
-                tensors = interaction.contract(sums)
+                environments = sums.environment_sums(sensitivities, angular, pair_index, types, len(self.type_names))
+                tensors = interaction.contract(environments)
             else:
-                tensors = message_sums(sensitivities, angular, pair_index, interaction.project(features))
+                tensors = sums.message_sums(sensitivities, angular, pair_index, interaction.project(features))
             features = block(features, tensors)
             energies = energies + readout(features)
         return self.settings.energy_scale * energies
@@ -164,12 +171,23 @@ class Hipnn(AbstractNetwork):
     ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
         """Return channel-weighted site energies [kJ/mol] and dE/d(pair vectors) [kJ/mol/nm]; see `AbstractNetwork`.
 
-        On a CPU the sums over neighbours and their adjoints are fused sweeps; elsewhere autograd does it.
+        On a CPU the sums over neighbours and their adjoints are fused sweeps. Elsewhere autograd does it; on a GPU
+        with Triton the sums are fused.
 
         Raises
         ------
         InputError : the pairs are not sorted, or the vectors have another precision than the weights.
         """
+        if self.is_fused and triton.is_usable(pair_vectors.device):
+            from beadsmith.kernels.triton.messages import Sums
+
+            sums = Sums()
+            return differentiate_pairs(
+                lambda vectors: self._evaluate(types, pair_index, vectors, pair_bond_class, sums),
+                pair_vectors,
+                channel_weights,
+                create_graph=create_graph,
+            )
         if not self.is_fused or pair_vectors.device.type != "cpu":
             return super().pair_gradient(
                 types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph

@@ -12,6 +12,7 @@ Husic et al., J. Chem. Phys. 153, 194101 (2020), doi 10.1063/5.0026133 (CGSchNet
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
@@ -21,15 +22,9 @@ from torch.nn import functional
 
 from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
+from beadsmith.kernels import schnet, triton
 from beadsmith.kernels.activations import KINDS, activate_
-from beadsmith.kernels.schnet import (
-    FilterRows,
-    build_filter_rows,
-    filter_adjoint,
-    filter_slopes,
-    spread_slopes,
-    sum_filtered,
-)
+from beadsmith.kernels.schnet import FilterRows
 from beadsmith.neighbors import SAME_MOLECULE
 from beadsmith.networks.activations import ActivationName, activate, activate_with_slope
 from beadsmith.networks.frozen_tables import FrozenTables
@@ -176,6 +171,7 @@ class Schnet(AbstractNetwork):
         self.output_layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
         self.readout = linear(widths[-1], n_channels)
         self._frozen: FrozenTables | None = None
+        self._tables: FrozenTables | None = None
 
     def initialise_(self, generator: torch.Generator) -> None:
         """Draw the embedding standard normal and all matrices Xavier uniform; biases are zero."""
@@ -225,19 +221,22 @@ class Schnet(AbstractNetwork):
     ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
         """Return channel-weighted site energies [kJ/mol] and dE/d(pair vectors) [kJ/mol/nm]; see `AbstractNetwork`.
 
-        With tables on a CPU the sums over neighbours and their adjoints are fused sweeps; else autograd does it.
+        With tables the sums over neighbours and their adjoints are fused sweeps, on a CPU and on a GPU with Triton;
+        else autograd does it.
 
         Raises
         ------
         InputError : the pairs are not sorted, or the vectors have another precision than the weights.
         """
-        if self.table is None or not self.is_fused or pair_vectors.device.type != "cpu":
+        is_on_gpu = triton.is_usable(pair_vectors.device)
+        if self.table is None or not self.is_fused or not (is_on_gpu or pair_vectors.device.type == "cpu"):
             return super().pair_gradient(
                 types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph
             )
         if pair_vectors.dtype != self.embedding.dtype:
             raise InputError(f"pair vectors are {pair_vectors.dtype}, weights {self.embedding.dtype}")
-        rows = build_filter_rows(
+        sweeps = _find_gpu_sweeps() if is_on_gpu else schnet
+        rows = sweeps.build_filter_rows(
             pair_index,
             pair_vectors,
             pair_bond_class if self.settings.pair_classes else None,
@@ -246,19 +245,25 @@ class Schnet(AbstractNetwork):
             cutoff=self.cutoff,
         )
         scaled = self.settings.energy_scale * channel_weights
-        return self._sweep(rows, types, scaled) if create_graph else self._predict(rows, types, scaled)
+        if is_on_gpu and not create_graph:
+            with torch.no_grad():
+                return self._sweep(sweeps, rows, types, scaled, self._keep_tables())
+        if create_graph:
+            return self._sweep(sweeps, rows, types, scaled, self._make_tables())
+        return self._predict(rows, types, scaled)
 
-    def _sweep(self, rows: FilterRows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _sweep(
+        self, sweeps: ModuleType, rows: Any, types: Tensor, weights: Tensor, tables: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Run through the network and back: the adjoint of each line of `forward`, written out."""
         name = self.settings.activation
-        tables = self._make_tables()
         features = self.embedding.index_select(0, types)
         sent: list[Tensor] = []
         slopes: list[Tensor] = []
         for table, (_, exchange) in zip(tables, self._interactions(), strict=True):
             # at first all sites of a type send the same
             sent.append(exchange.send(features) if sent else exchange.send(self.embedding).index_select(0, types))
-            received = exchange.receive(sum_filtered(rows, table, sent[-1]))
+            received = exchange.receive(sweeps.sum_filtered(rows, table, sent[-1]))
             activated, slope = activate_with_slope(name, received)
             slopes.append(slope)
             features = features + exchange.update(activated)
@@ -270,12 +275,12 @@ class Schnet(AbstractNetwork):
             exchange = cast("Exchange", self.exchanges[k])
             on_sums = ((adjoint @ exchange.update.weight) * slopes[k]) @ exchange.receive.weight
             if k == 0:
-                by_distance = by_distance + filter_slopes(rows, tables[k], sent[k], on_sums)
+                by_distance = by_distance + sweeps.filter_slopes(rows, tables[k], sent[k], on_sums)
             else:
-                on_sent, own = filter_adjoint(rows, tables[k], sent[k], on_sums)
+                on_sent, own = sweeps.filter_adjoint(rows, tables[k], sent[k], on_sums)
                 adjoint = adjoint + on_sent @ exchange.send.weight
                 by_distance = by_distance + own
-        return energies, spread_slopes(rows, cast("Tensor", by_distance))
+        return energies, sweeps.spread_slopes(rows, cast("Tensor", by_distance))
 
     def _read_out(self, hidden: Tensor, weights: Tensor, activate_first: Activation) -> tuple[Tensor, Tensor]:
         """Return site energies and their derivatives by what the first layer of the output network returns."""
@@ -333,6 +338,13 @@ class Schnet(AbstractNetwork):
         self._frozen = FrozenTables(parameters, folded) if is_frozen else None
         return folded
 
+    def _keep_tables(self) -> list[Tensor]:
+        """Return the tables; those of frozen weights are made once."""
+        parameters = collect_parameters(self)
+        if self._tables is None or not self._tables.are_of(parameters):
+            self._tables = FrozenTables(parameters, self._make_tables())
+        return self._tables.tables
+
     def _make_tables(self) -> list[Tensor]:
         assert self.table is not None
         return [filters.tabulate(self.table).contiguous() for filters, _ in self._interactions()]
@@ -352,6 +364,12 @@ class Schnet(AbstractNetwork):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a network of the given architecture; weights are loaded afterwards."""
         return cls(SchnetSettings(**config["settings"]), tuple(config["type_names"]), int(config["n_channels"]))
+
+
+def _find_gpu_sweeps() -> ModuleType:
+    from beadsmith.kernels.triton import filters
+
+    return filters
 
 
 def build_schnet(
