@@ -1,4 +1,4 @@
-"""Captured steps, run uncaptured on a CPU, against the ordinary simulation."""
+"""Captured steps against the ordinary simulation: uncaptured on a CPU, and captured if there is a GPU."""
 
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from beadsmith.networks.mace import MaceSettings, build_mace
 from beadsmith.networks.schnet import SchnetSettings, build_schnet
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.tabulated import tabulate_pair_terms
+from beadsmith.simulation import captured
 from beadsmith.simulation.captured import CapturedLangevin, _Loop, draw_on_device
 from beadsmith.simulation.guards import find_refused_steps
 from beadsmith.simulation.langevin import Langevin
@@ -27,11 +28,17 @@ LANGEVIN = Langevin(timestep=0.004, friction=2.0)
 TOLERANCE = 1e-9
 
 
-def build_force_field(kind):
+@pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+def device(request):
+    return request.param
+
+
+def build_force_field(kind, device):
     """Return a network with walls, in float64, with the tables that both paths then share."""
     generator = torch.Generator().manual_seed(0)
     if kind == "hipnn":
         settings = HipnnSettings(l_max=2, n_interactions=2, n_features=8, n_sensitivities=6, cutoff=0.6, soft_max=0.5)
+        settings = replace(settings, pair_classes=True)
         network = build_hipnn(settings, ("bead",), generator)
     elif kind == "mace":
         network = build_mace(
@@ -44,10 +51,10 @@ def build_force_field(kind):
     )
     bare = make_force_field(walls)
     force_field = ForceField(tabulate_pair_terms(bare.prior), network, bare.record)
-    return force_field.double().eval().requires_grad_(False)
+    return force_field.double().to(device).eval().requires_grad_(False)
 
 
-def start(force_field, frames, *, skin=0.1, max_displacement=0.05):
+def start(force_field, frames, device, *, skin=0.1, max_displacement=0.05):
     return init_state(
         force_field,
         frames,
@@ -55,6 +62,7 @@ def start(force_field, frames, *, skin=0.1, max_displacement=0.05):
         skin=skin,
         max_displacement=max_displacement,
         seed=5,
+        device=device,
         dtype=torch.float64,
     )
 
@@ -63,7 +71,10 @@ def make_molecules(n_replicas=6):
     """Return replicas of an open system of nine beads in three chains of three."""
     rng = np.random.default_rng(1)
     grid = np.stack(np.meshgrid(*[np.arange(3)] * 2, [0], indexing="ij"), axis=-1).reshape(-1, 3) * 0.33
-    return make_frames(grid + rng.normal(scale=0.01, size=(n_replicas, 9, 3)))
+    frames = make_frames(grid + rng.normal(scale=0.01, size=(n_replicas, 9, 3)))
+    index = np.arange(9)
+    bonds = np.stack([index, index + 1], axis=1)[index % 3 < 2]
+    return replace(frames, topology=replace(frames.topology, molecule_index=index // 3, bonds=bonds))
 
 
 def step_plainly(state, force_field, n_steps):
@@ -87,9 +98,9 @@ def assert_same_path(found, expected):
 
 
 @pytest.mark.parametrize("kind", ["hipnn", "schnet", "mace"])
-def test_a_liquid_takes_the_path_of_the_ordinary_simulation(kind):
-    force_field = build_force_field(kind)
-    state = start(force_field, make_liquid(n_frames=2))
+def test_a_liquid_takes_the_path_of_the_ordinary_simulation(device, kind):
+    force_field = build_force_field(kind, device)
+    state = start(force_field, make_liquid(n_frames=2), device)
     integrator = capture(40, n_replicas=2)
     found, expected = state, state
     for _ in range(3):
@@ -103,11 +114,11 @@ def test_a_liquid_takes_the_path_of_the_ordinary_simulation(kind):
 
 
 @pytest.mark.parametrize("kind", ["hipnn", "schnet", "mace"])
-def test_replicas_of_an_open_system_take_the_path_of_the_ordinary_simulation(kind):
-    force_field = build_force_field(kind)
+def test_replicas_of_an_open_system_take_the_path_of_the_ordinary_simulation(device, kind):
+    force_field = build_force_field(kind, device)
     # plain torch, as on a GPU without fused sweeps
     force_field.network.is_fused = False
-    found = expected = start(force_field, make_molecules())
+    found = expected = start(force_field, make_molecules(), device)
     integrator = capture(100, n_replicas=6)
     for _ in range(2):
         found, _ = integrator.step(found, force_field)
@@ -115,9 +126,9 @@ def test_replicas_of_an_open_system_take_the_path_of_the_ordinary_simulation(kin
         assert_same_path(found, expected)
 
 
-def test_a_restarted_run_takes_the_same_path():
-    force_field = build_force_field("schnet")
-    state = start(force_field, make_liquid(n_frames=2))
+def test_a_restarted_run_takes_the_same_path(device):
+    force_field = build_force_field("schnet", device)
+    state = start(force_field, make_liquid(n_frames=2), device)
     for noise in ("host", "device"):
         one = capture(20, n_replicas=2, noise=noise)
         first, _ = one.step(state, force_field)
@@ -127,9 +138,9 @@ def test_a_restarted_run_takes_the_same_path():
         assert_same_path(again, second)
 
 
-def test_lists_with_too_little_room_are_made_again(monkeypatch):
-    force_field = build_force_field("schnet")
-    state = start(force_field, make_liquid())
+def test_lists_with_too_little_room_are_made_again(device, monkeypatch):
+    force_field = build_force_field("schnet", device)
+    state = start(force_field, make_liquid(), device)
     integrator = capture(30)
     expected, _ = integrator.step(state, force_field)
     loop = integrator._loop
@@ -142,9 +153,9 @@ def test_lists_with_too_little_room_are_made_again(monkeypatch):
     assert_same_path(found, expected)
 
 
-def test_a_site_that_leaves_the_skin_makes_searches_more_frequent():
-    force_field = build_force_field("schnet")
-    state = start(force_field, make_liquid(), skin=0.02)
+def test_a_site_that_leaves_the_skin_makes_searches_more_frequent(device):
+    force_field = build_force_field("schnet", device)
+    state = start(force_field, make_liquid(), device, skin=0.02)
     integrator = capture(64)
     integrator.step(state, force_field)
     assert integrator._loop._steps_per_search < 64
@@ -154,13 +165,13 @@ def test_a_site_that_leaves_the_skin_makes_searches_more_frequent():
     assert_same_path(found, step_plainly(state, force_field, 64))
 
 
-def test_a_replica_that_blows_up_stops_alone():
+def test_a_replica_that_blows_up_stops_alone(device):
     force_field = make_force_field(Well(harmonic=10.0), SoftPair(), Trap(edge=5.0))
     force_field = ForceField([force_field.prior[0], force_field.prior[2]], None, force_field.record).double()
     frames = make_molecules(3)
     positions = frames.positions.copy()
     positions[1, 4, 0] = 4.99
-    state = start(force_field, replace(frames, positions=positions))
+    state = start(force_field, replace(frames, positions=positions), device)
     # on its way into the trap
     state.velocities[1, 4, 0] = 5.0
     integrator = capture(10, n_replicas=3)
@@ -172,14 +183,14 @@ def test_a_replica_that_blows_up_stops_alone():
     assert "moved" in stopped.reason
     assert torch.isfinite(found.positions).all()
     # its last good place is where the ordinary simulation leaves it, and the others go on as without it
-    alone = step_plainly(keep_replicas(state, torch.tensor([True, False, True])), force_field, 10)
+    alone = step_plainly(keep_replicas(state, torch.tensor([True, False, True], device=device)), force_field, 10)
     assert_same_path(keep_replicas(found, found.is_alive), alone)
     assert float(found.positions[1, 4, 0]) < 5.1
 
 
-def test_a_force_that_is_not_a_number_stops_its_replica():
-    force_field = build_force_field("schnet")
-    state = start(force_field, make_molecules(2))
+def test_a_force_that_is_not_a_number_stops_its_replica(device):
+    force_field = build_force_field("schnet", device)
+    state = start(force_field, make_molecules(2), device)
     state.forces[0, 3] = torch.nan
     found, info = capture(5, n_replicas=2).step(state, force_field)
     assert info.has_stopped
@@ -188,10 +199,12 @@ def test_a_force_that_is_not_a_number_stops_its_replica():
     assert stopped.reason == "a force was not finite"
 
 
-def test_positions_in_a_harmonic_well_have_the_variance_kt_over_k():
+def test_positions_in_a_harmonic_well_have_the_variance_kt_over_k(device):
     stiffness, temperature = 500.0, 300.0
     force_field = make_force_field(Well(harmonic=stiffness)).double()
-    state = start(force_field, make_frames(np.zeros((40, 25, 3)), temperature=temperature), max_displacement=1.0)
+    state = start(
+        force_field, make_frames(np.zeros((40, 25, 3)), temperature=temperature), device, max_displacement=1.0
+    )
     # 3 ps, six times the relaxation time 1/γ, between frames
     integrator = capture(750, n_replicas=40, noise="device")
     samples = []
@@ -238,9 +251,10 @@ def leave_the_host(thing, seen):
 @pytest.mark.parametrize("kind", ["hipnn", "schnet", "mace"])
 @pytest.mark.parametrize("is_periodic", [False, True])
 def test_a_step_never_makes_the_host_wait(kind, is_periodic):
-    force_field = build_force_field(kind)
+    device = "cpu"
+    force_field = build_force_field(kind, device)
     force_field = ForceField([*force_field.prior, Well(harmonic=10.0)], force_field.network, force_field.record)
-    state = start(force_field, make_liquid(n_side=8, spacing=0.36) if is_periodic else make_molecules(2))
+    state = start(force_field, make_liquid(n_side=8, spacing=0.36) if is_periodic else make_molecules(2), device)
     loop = _Loop(state, capture(5, n_replicas=state.n_replicas), force_field)
     assert (loop._plan.grid is not None) == is_periodic
     leave_the_host(loop, set())
@@ -251,9 +265,9 @@ def test_a_step_never_makes_the_host_wait(kind, is_periodic):
             loop._step(is_searching=is_searching)
 
 
-def test_forces_that_differ_from_plain_ones_end_the_capture(monkeypatch):
-    force_field = build_force_field("schnet")
-    state = start(force_field, make_molecules(2))
+def test_forces_that_differ_from_plain_ones_end_the_capture(device, monkeypatch):
+    force_field = build_force_field("schnet", device)
+    state = start(force_field, make_molecules(2), device)
     integrator = capture(10, n_replicas=2)
     compute = StaticForces.compute
     monkeypatch.setattr(StaticForces, "compute", lambda *arguments: 1.01 * compute(*arguments))
@@ -263,20 +277,33 @@ def test_forces_that_differ_from_plain_ones_end_the_capture(monkeypatch):
     assert_same_path(integrator.step(found, force_field)[0], expected)
 
 
-def test_device_noise_is_standard_normal_and_a_function_of_the_step():
-    block = draw_on_device(3, 20, step=70, n_sites=50, device=torch.device("cpu"))
+def test_steps_that_cannot_be_captured_are_taken_without(monkeypatch, device):
+    def fail(function, device):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(captured, "_capture", fail)
+    force_field = build_force_field("schnet", device)
+    state = start(force_field, make_molecules(2), device)
+    integrator = capture(10, n_replicas=2)
+    with pytest.warns(UserWarning, match="not permitted when stream is capturing"):
+        found, _ = integrator.step(state, force_field)
+    assert_same_path(integrator.step(found, force_field)[0], step_plainly(state, force_field, 20))
+
+
+def test_device_noise_is_standard_normal_and_a_function_of_the_step(device):
+    block = draw_on_device(3, 20, step=70, n_sites=50, device=torch.device(device))
     values = block.values
     # 192,000 numbers: four standard errors of mean and variance
     assert abs(float(values.mean())) < 4.0 / values.numel() ** 0.5
     assert abs(float(values.var()) - 1.0) < 4.0 * (2.0 / values.numel()) ** 0.5
-    assert torch.equal(draw_on_device(3, 20, step=64, n_sites=50, device=torch.device("cpu")).values, values)
+    assert torch.equal(draw_on_device(3, 20, step=64, n_sites=50, device=torch.device(device)).values, values)
     for seed, step in ((4, 70), (3, 5)):
-        other = draw_on_device(seed, 20, step=step, n_sites=50, device=torch.device("cpu")).values
+        other = draw_on_device(seed, 20, step=step, n_sites=50, device=torch.device(device)).values
         assert abs(float((other * values).mean())) < 4.0 / values.numel() ** 0.5
 
 
 def test_what_cannot_be_captured_is_named():
-    assert find_obstacle(build_force_field("hipnn")) is None
+    assert find_obstacle(build_force_field("hipnn", "cpu")) is None
     assert "test_soft_pair" in find_obstacle(make_force_field(SoftPair()))
     wall = ExponentialRepulsion(("bead",), joining_distances=(0.3,), joining_forces=(60.0,), decays=(40.0,), cutoff=0.5)
     assert "exponential_repulsion" in find_obstacle(make_force_field(wall))

@@ -45,8 +45,8 @@ class CapturedLangevin(AbstractIntegrator):
     """`Langevin` that goes to the next saved frame in one call of `step`, for replicas in a cell that does not change.
 
     A replica whose step was refused stands still until the frame, where it is taken out; the frame's step is reported.
-    At every frame its forces are compared with those of `energy.predict`; should they differ, a warning says so and the
-    ordinary integrator takes over.
+    At every frame its forces are compared with those of `energy.predict`; should they differ, or should the device
+    refuse to capture, a warning says so and the ordinary integrator takes over.
     """
 
     refreshes_neighbours: ClassVar[bool] = True
@@ -86,21 +86,30 @@ class CapturedLangevin(AbstractIntegrator):
         """Return the state at the next frame."""
         n_steps = self.stride - (state.step - self.first_frame) % self.stride
         if self._is_trusted:
-            if self._loop is None or not self._loop.is_for(state, force_field):
-                self._loop = _Loop(state, self, force_field)
-            while not self._loop.advance(state, n_steps):
-                pass
-            moved, info, error = self._loop.leave(state, n_steps)
-            # written so that an error that is not a number counts as one
-            if error <= _FORCE_TOLERANCE[state.system.positions.dtype]:
-                return moved, info
-            self._is_trusted = False
+            try:
+                moved, info, error = self._replay(state, force_field, n_steps)
+            except RuntimeError as problem:
+                trouble = f"steps cannot be captured ({problem})"
+            else:
+                # written so that an error that is not a number counts as one
+                if error <= _FORCE_TOLERANCE[state.system.positions.dtype]:
+                    return moved, info
+                trouble = f"captured forces differ from plain ones by {error:.1e} of the largest force"
+            self._is_trusted, self._loop = False, None
             warnings.warn(
-                f"captured forces differ from plain ones by {error:.1e} of the largest force: going on without "
-                "capture, which is slower. Please report this with the versions of torch and of the device",
+                f"{trouble}: going on without capture, which is slower. Please report this with the versions of torch "
+                "and of the device's driver",
                 stacklevel=2,
             )
         return self._step_plainly(state, force_field, n_steps)
+
+    def _replay(self, state: State, force_field: EnergyModel, n_steps: int) -> tuple[State, StepInfo, float]:
+        """Go to the next frame, as often as it takes; see `_Loop.leave`."""
+        if self._loop is None or not self._loop.is_for(state, force_field):
+            self._loop = _Loop(state, self, force_field)
+        while not self._loop.advance(state, n_steps):
+            pass
+        return self._loop.leave(state, n_steps)
 
     def _step_plainly(self, state: State, force_field: EnergyModel, n_steps: int) -> tuple[State, StepInfo]:
         """Go to the next frame with the ordinary integrator, or to a step at which a replica is refused."""
