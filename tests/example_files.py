@@ -1,7 +1,7 @@
 """One small exact ensemble, written in the formats of other programs.
 
 Waters held together by springs between all three atoms, about a fixed shape: the distribution is a Gaussian that can
-be drawn exactly, and the forces are known in closed form. The waters do not see each other.
+be drawn exactly, and the forces are known in closed form. The waters do not see each other; each is tied to a place.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ _SHAPE = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [-0.025, 0.0968, 0.0]])
 # kJ/mol/nm^2: O-H stiff, H-H softer
 _SPRINGS = {(0, 1): 3e5, (0, 2): 3e5, (1, 2): 1e5}
 _SPACING = 0.5
+_TETHER_WIDTH = 0.04
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Frames:
         return self.positions.shape[1]
 
 
-def spring_waters(n_molecules=8, n_frames=40, seed=1):
-    """Return frames of elastic waters at 300 K on a cubic lattice, turned and shifted at random."""
+def spring_waters(n_molecules=8, n_frames=40, seed=1, *, is_rigid=False):
+    """Return frames of elastic waters at 300 K, turned at random and tethered to a cubic lattice."""
     generator = np.random.default_rng(seed)
     stiffness = np.zeros((3, 3))
     for (i, j), spring in _SPRINGS.items():
@@ -54,14 +55,20 @@ def spring_waters(n_molecules=8, n_frames=40, seed=1):
     # the first mode moves the molecule as a whole
     widths = np.concatenate([[0.0], np.sqrt(thermal_energy(TEMPERATURE) / eigenvalues[1:])])
     shape = (n_frames, n_molecules, 3, 3)
+    if is_rigid:
+        # the constraint forces are in no file
+        widths = np.zeros(3)
     displacements = np.einsum("ik,k,fmkx->fmix", modes, widths, generator.normal(size=shape))
     turns = Rotation.random(n_frames * n_molecules, rng=generator).as_matrix().reshape(shape)
     per_edge = int(np.ceil(n_molecules ** (1.0 / 3.0)))
     lattice = np.stack(np.meshgrid(*[np.arange(per_edge)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[:n_molecules]
-    centres = (lattice + generator.uniform(-0.1, 0.1, (n_frames, n_molecules, 3))) * _SPACING
+    shifts = _TETHER_WIDTH * generator.normal(size=(n_frames, n_molecules, 1, 3))
+    tether = thermal_energy(TEMPERATURE) / _TETHER_WIDTH**2
     edge = per_edge * _SPACING
-    whole = np.einsum("fmix,fmxy->fmiy", _SHAPE + displacements, turns) + centres[:, :, None]
-    forces = np.einsum("ij,fmjx,fmxy->fmiy", -stiffness, displacements, turns)
+    centred = _SHAPE - _SHAPE.mean(axis=0) + displacements
+    whole = np.einsum("fmix,fmxy->fmiy", centred, turns) + _SPACING * lattice[:, None] + shifts
+    # the tether pulls at the mean of the three positions, so a third of it acts on each atom
+    forces = np.einsum("ij,fmjx,fmxy->fmiy", -stiffness, displacements, turns) - tether * shifts / 3.0
     speeds = np.sqrt(thermal_energy(TEMPERATURE) / MASSES)[:, None]
     n_atoms = 3 * n_molecules
     return Frames(
@@ -218,6 +225,46 @@ def write_extxyz(path, frames):
             for atom in range(frames.n_atoms):
                 numbers = [*(frames.positions[k, atom] / ANGSTROM), *in_ev[k, atom]]
                 file.write("OHH"[atom % 3] + " " + " ".join(f"{value:.9g}" for value in numbers) + "\n")
+
+
+def write_pdb(path, frames):
+    edges = np.diag(frames.cell[0]) / ANGSTROM
+    lines = ["CRYST1" + "".join(f"{edge:9.3f}" for edge in edges) + "  90.00  90.00  90.00 P 1           1"]
+    for atom, position in enumerate(frames.positions[0] / ANGSTROM):
+        name = ("O", "H1", "H2")[atom % 3]
+        lines.append(
+            f"ATOM  {atom + 1:5d}  {name:<3} HOH A{atom // 3 + 1:4d}    "
+            + "".join(f"{value:8.3f}" for value in position)
+            + f"  1.00  0.00          {name[0]:>2}"
+        )
+    Path(path).write_text("\n".join(lines) + "\nEND\n")
+
+
+def write_psf(path, frames):
+    n_molecules = frames.n_atoms // 3
+    lines = ["PSF", "", "       1 !NTITLE", " REMARKS waters", "", f"{frames.n_atoms:8d} !NATOM"]
+    for atom in range(frames.n_atoms):
+        name, kind, mass = (("OH2", "OT", 15.9994), ("H1", "HT", 1.008), ("H2", "HT", 1.008))[atom % 3]
+        lines.append(
+            f"{atom + 1:8d} W    {atom // 3 + 1:<4d} TIP3 {name:<4} {kind:<4} {0.0:10.6f}     {mass:9.4f}           0"
+        )
+    lines += ["", f"{2 * n_molecules:8d} !NBOND: bonds"]
+    pairs = [pair for m in range(n_molecules) for pair in ((3 * m + 1, 3 * m + 2), (3 * m + 1, 3 * m + 3))]
+    for start in range(0, len(pairs), 4):
+        lines.append("".join(f"{site:8d}" for pair in pairs[start : start + 4] for site in pair))
+    for section in ("NTHETA: angles", "NPHI: dihedrals", "NIMPHI: impropers", "NDON: donors", "NACC: acceptors"):
+        lines += ["", f"{0:8d} !{section}", ""]
+    Path(path).write_text("\n".join(lines) + "\n\n")
+
+
+def write_top(path, frames):
+    """Write a GROMACS topology that includes a force field which is not there."""
+    Path(path).write_text(
+        '#include "somewhere.ff/forcefield.itp"\n\n[ moleculetype ]\nSOL 2\n\n[ atoms ]\n'
+        "1 OW 1 SOL OW 1 -0.8 15.999\n2 HW 1 SOL HW1 1 0.4 1.008\n3 HW 1 SOL HW2 1 0.4 1.008\n\n"
+        "[ bonds ]\n1 2 1 0.1 3e5\n1 3 1 0.1 3e5\n\n[ system ]\nwaters\n\n[ molecules ]\n"
+        f"SOL {frames.n_atoms // 3}\n"
+    )
 
 
 def write_npz(path, frames):

@@ -277,4 +277,5 @@ def _sites(first: _Snapshot) -> FileSites:
         numbers = np.unique(rows["mol"], return_inverse=True)[1]
         # LAMMPS gives molecule 0 to atoms that belong to none
         molecules = None if np.all(rows["mol"].astype(float) == 0.0) else numbers.astype(np.int64)
-    return FileSites(names=names, elements=elements, masses=rows.get("mass"), molecules=molecules)
+    types = tuple(f"{kind}".removesuffix(".0") for kind in rows["type"].tolist()) if "type" in rows else None
+    return FileSites(names=names, types=types, elements=elements, masses=rows.get("mass"), molecules=molecules)

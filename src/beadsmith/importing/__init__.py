@@ -1,0 +1,1 @@
+"""Import a user's own trajectories of atoms with forces."""
