@@ -120,6 +120,17 @@ def test_times_and_velocities_are_kept(tmp_path):
     np.testing.assert_allclose(reference.velocities, FRAMES.velocities, atol=1e-5)
 
 
+def test_times_that_go_back_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_SITES_PER_BLOCK", 24 * 60)
+    settings = settings_for(tmp_path, "gro.trr")
+    single = import_reference(settings, STATE, tmp_path / "single.h5", identity="a")
+    path = tmp_path / "gro.trr"
+    path.write_bytes(path.read_bytes() * 2)
+    twice = import_reference(settings, STATE, tmp_path / "twice.h5", identity="b")
+    assert not any("do not increase" in notice for notice in single["notices"])
+    assert any("0 ps follows 11.8 ps" in notice for notice in twice["notices"])
+
+
 def test_files_become_segments_and_frames_can_be_thinned(tmp_path):
     settings = settings_for(tmp_path, "gro.trr")
     twice = replace(settings, files=settings.files * 2, discard=10, stride=3, frame_interval=0.5)

@@ -97,14 +97,35 @@ def import_reference(
         store = PartStore(output, identity)
         n_saved = store.n_frames
         block = max(1, _SITES_PER_BLOCK // source.n_atoms)
+        repeated: dict[int, str] = {}
+        last = (-1, 0.0)
         while store.n_frames < source.n_frames:
             frames = _convert(source.read(store.n_frames, store.n_frames + block), plan)
             store.append(frames, {})
+            last = _watch_times_(repeated, frames, last, settings)
             progress(store.n_frames, source.n_frames)
         summary = describe_survey(survey)
+        summary["notices"] += repeated.values()
         store.finish({"stage": "import", **summary, "settings": asdict(settings)})
         speed = (source.n_frames - n_saved) / (time.perf_counter() - began)
         return {**summary, "frames_per_second": speed}
+
+
+def _watch_times_(
+    repeated: dict[int, str], frames: Trajectory, last: tuple[int, float], settings: ReferenceSettings
+) -> tuple[int, float]:
+    """Note the first time that does not increase in each file: runs joined with their overlap hold frames twice."""
+    assert frames.segment is not None
+    segment = int(frames.segment[0])
+    times = np.concatenate([[last[1]] if last[0] == segment else [], frames.times])
+    back = np.flatnonzero(np.diff(times) <= 0.0)
+    if len(back):
+        text = f"{times[back[0] + 1]:g} ps follows {times[back[0]]:g} ps"
+        repeated.setdefault(
+            segment,
+            f"times in '{settings.files[segment]}' do not increase ({text}): joined runs may hold frames twice",
+        )
+    return segment, float(frames.times[-1])
 
 
 def survey_reference(settings: ReferenceSettings, state_point: StatePoint) -> ReferenceSurvey:
