@@ -6,6 +6,7 @@ import torch
 from beadsmith.energy import AbstractNetwork
 from beadsmith.kernels import triton
 from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
+from beadsmith.networks.mace import MaceSettings, build_mace
 from beadsmith.networks.schnet import SchnetSettings, build_schnet
 from beadsmith.testing import build_cluster
 
@@ -27,6 +28,11 @@ def build_network(kind):
             l_max=2, n_interactions=2, n_features=5, n_sensitivities=4, n_atom_layers=1, cutoff=0.6, soft_max=0.5
         )
         return build_hipnn(settings, names, generator)
+    if kind == "mace":
+        settings = MaceSettings(
+            n_features=3, l_max=1, cutoff=0.6, n_knots=32, radial_widths=(4,), n_readout=3, n_radial=4
+        )
+        return build_mace(settings, names, generator)
     settings = SchnetSettings(
         n_features=5, n_filters=6, n_interactions=2, n_radial=6, n_output_features=4, cutoff=0.6, n_knots=32
     )
@@ -48,7 +54,7 @@ def predict(network, pairs, dtype, device, pair_gradient):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("kind", ["hipnn", "schnet"])
+@pytest.mark.parametrize("kind", ["hipnn", "schnet", "mace"])
 def test_energies_forces_and_their_gradients_equal_plain_torch(device, kind, dtype):
     # the list reaches beyond the cutoff, as one with a skin does
     pairs = build_cluster(N_SITES, N_TYPES, seed=0).pairs(0.8)

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from beadsmith.energy import AbstractNetwork
+from beadsmith.energy import AbstractNetwork, differentiate_pairs
 from beadsmith.errors import InputError
+from beadsmith.kernels import triton
 from beadsmith.kernels.mace import (
     Neighbourhoods,
     PairRows,
@@ -32,7 +33,7 @@ from beadsmith.networks.frozen_tables import FrozenTables
 from beadsmith.networks.mace_layers import MaceLayer, RadialNetwork, mix, scaled_silu
 from beadsmith.networks.radial_table import RadialTable
 from beadsmith.networks.spherical_harmonics import spherical_harmonics
-from beadsmith.networks.tensor_sweeps import tensor_messages
+from beadsmith.networks.tensor_sweeps import SumCouplings, sum_couplings, tensor_messages
 from beadsmith.units import Unit
 
 _N_BOND_CLASSES = 5
@@ -196,13 +197,18 @@ class Mace(AbstractNetwork):
         pair_bond_class: Int[Tensor, "pairs"],
     ) -> Float[Tensor, "sites channels"]:
         """Return site energies [kJ/mol]; plain torch, differentiable any number of times, on any device."""
+        return self._evaluate_sites(types, pair_index, pair_vectors, pair_bond_class, sum_couplings)
+
+    def _evaluate_sites(
+        self, types: Tensor, pair_index: Tensor, pair_vectors: Tensor, pair_bond_class: Tensor, sum_pairs: SumCouplings
+    ) -> Float[Tensor, "sites channels"]:
         distances = torch.linalg.vector_norm(pair_vectors, dim=1)
         harmonics = spherical_harmonics(pair_vectors / distances[:, None], self.settings.l_max)
         features = self._embed(types)
         energies = features.new_zeros(len(types), self.n_channels)
         for k, layer in enumerate(self._layers()):
             radial = self._evaluate(layer.radial, distances, pair_bond_class).unflatten(1, (len(layer.paths), -1))
-            sums = tensor_messages(radial, harmonics, pair_index, layer.project(features), layer.paths)
+            sums = tensor_messages(radial, harmonics, pair_index, layer.project(features), layer.paths, sum_pairs)
             features = layer.update(features, sums, types)
             energies = energies + self._read_out(k, features)
         return energies
@@ -240,12 +246,23 @@ class Mace(AbstractNetwork):
     ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
         """Return channel-weighted site energies [kJ/mol] and dE/d(pair vectors) [kJ/mol/nm]; see `AbstractNetwork`.
 
-        With tables on a CPU the sums over neighbours and their adjoints are fused sweeps; else autograd does it.
+        With tables on a CPU the sums over neighbours and their adjoints are fused sweeps. Else autograd does it; on a
+        GPU with Triton the sums are fused.
 
         Raises
         ------
         InputError : the pairs are not sorted, or the vectors have another precision than the weights.
         """
+        if self.is_fused and triton.is_usable(pair_vectors.device):
+            from beadsmith.kernels.triton.couplings import CouplingSums
+
+            sum_pairs = CouplingSums()
+            return differentiate_pairs(
+                lambda vectors: self._evaluate_sites(types, pair_index, vectors, pair_bond_class, sum_pairs),
+                pair_vectors,
+                channel_weights,
+                create_graph=create_graph,
+            )
         if self.table is None or not self.is_fused or pair_vectors.device.type != "cpu":
             return super().pair_gradient(
                 types, pair_index, pair_vectors, pair_bond_class, channel_weights, create_graph=create_graph

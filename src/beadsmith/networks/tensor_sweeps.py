@@ -4,6 +4,7 @@ The readable twin of the fused sweep in `beadsmith.kernels.mace`. It runs on any
 number of times.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,22 @@ from torch import Tensor
 from beadsmith.networks.coupling import CouplingPath, coupling, n_path_components
 from beadsmith.networks.spherical_harmonics import component_slice
 
+SumCouplings = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""`sum_couplings`, or what takes its place on a GPU."""
+
+
+def sum_couplings(
+    radial: Float[Tensor, "pairs paths channels"],
+    matrices: Float[Tensor, "pairs results components"],
+    path_of: Int[Tensor, "results"],
+    pair_index: Int[Tensor, "2 pairs"],
+    features: Float[Tensor, "sites components channels"],
+) -> Float[Tensor, "sites results channels"]:
+    """Return A[i,ρ,k] = Σ_j R[p,π(ρ),k] Σ_c T[p,ρ,c] h[j,c,k] with the path π of each result ρ."""
+    first, second = pair_index
+    messages = torch.matmul(matrices, features.index_select(0, second)) * radial.index_select(1, path_of)
+    return messages.new_zeros(len(features), *messages.shape[1:]).index_add(0, first, messages)
+
 
 def tensor_messages(
     radial: Float[Tensor, "pairs paths channels"],
@@ -21,6 +38,7 @@ def tensor_messages(
     pair_index: Int[Tensor, "2 pairs"],
     features: Float[Tensor, "sites components channels"],
     paths: tuple[CouplingPath, ...],
+    sum_pairs: SumCouplings = sum_couplings,
 ) -> Float[Tensor, "sites results channels"]:
     """Return A[i,(p,m3),k] = Σ_j R_pk(r_ij) Σ_{m1 m2} C_{m1 m2 m3} Y_{l2 m2}(n_ij) h[j,l1 m1,k], path after path.
 
@@ -31,13 +49,11 @@ def tensor_messages(
     pair_index : First site i and second site j of each directed pair.
     features : h, all degrees up to the highest, one after the other; channels are contiguous.
     paths : Degrees (l1, l2, l3) of each path; its 2 l3 + 1 results take as many places of the second axis.
+    sum_pairs : Does the sum.
     """
-    first, second = pair_index
-    neighbours = features.index_select(0, second)
-    messages = torch.matmul(harmonic_matrices(harmonics, features.shape[1], paths), neighbours)
+    matrices = harmonic_matrices(harmonics, features.shape[1], paths)
     _, path_of = _constants(paths, harmonics.shape[1], features.shape[1], radial.dtype, radial.device)
-    messages = messages * radial.index_select(1, path_of)
-    return messages.new_zeros(len(features), *messages.shape[1:]).index_add(0, first, messages)
+    return sum_pairs(radial, matrices, path_of, pair_index, features)
 
 
 def harmonic_matrices(
