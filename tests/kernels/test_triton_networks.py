@@ -9,8 +9,10 @@ from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
 from beadsmith.networks.mace import MaceSettings, build_mace
 from beadsmith.networks.schnet import SchnetSettings, build_schnet
 from beadsmith.testing import build_cluster
+from host_watch import HostWatch, leave_the_host
 
 pytest.importorskip("triton", reason="the wheel of triton (286 MB) is installed by 'make test-triton' only")
+from beadsmith.kernels.triton import couplings, filters, messages
 
 N_SITES, N_TYPES = 8, 2
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
@@ -76,3 +78,17 @@ def test_changed_weights_are_noticed_by_tables_that_are_kept(device):
     second, _ = network.pair_gradient(*inputs, weights)
     assert not torch.allclose(first, second)
     torch.testing.assert_close(second, network(*inputs)[:, 0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["hipnn", "schnet", "mace"])
+def test_a_force_call_never_makes_the_host_wait(kind, monkeypatch):
+    for module in (couplings, filters, messages):
+        monkeypatch.setattr(module, "launch", lambda kernel, grid, *arguments: None)
+    pairs = build_cluster(N_SITES, N_TYPES, seed=0).pairs(0.8)
+    network = build_network(kind).double().requires_grad_(False).to("meta")
+    inputs = (pairs.types, pairs.pair_index, pairs.pair_vectors, pairs.bond_class, torch.ones(N_SITES, 1).double())
+    inputs = leave_the_host(inputs, set())
+    # constants that are made once are made here, as in the calls before a capture
+    network.pair_gradient(*inputs)
+    with HostWatch():
+        network.pair_gradient(*inputs)

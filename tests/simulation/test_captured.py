@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from beadsmith.force_field import ForceField
 from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
@@ -22,6 +20,7 @@ from beadsmith.simulation.state import init_state, keep_replicas, refresh_neighb
 from beadsmith.simulation.static_forces import StaticForces, find_obstacle
 from beadsmith.units import GAS_CONSTANT
 from example_force_fields import SoftPair, Trap, Well, make_force_field, make_frames, make_liquid
+from host_watch import HostWatch, leave_the_host
 
 LANGEVIN = Langevin(timestep=0.004, friction=2.0)
 # rounding of 1e-16 a step, which diverging paths may enlarge a million times in less than a picosecond
@@ -216,36 +215,6 @@ def test_positions_in_a_harmonic_well_have_the_variance_kt_over_k(device):
     # 12,000 independent normal numbers: four standard errors of their variance
     values = torch.stack(samples)
     assert abs(float((values**2).mean()) / expected - 1.0) < 4.0 * (2.0 / values.numel()) ** 0.5
-
-
-class HostWatch(TorchDispatchMode):
-    """Refuse whatever makes the host wait for a device or copy to it; tensors on no device stand in for a GPU's."""
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        devices = {leaf.device.type for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)}
-        name = function.name()
-        assert name not in ("aten::_linalg_check_errors", "aten::_local_scalar_dense", "aten::nonzero"), name
-        # a number of one element may enter a kernel as an argument, but not be copied
-        assert devices != {"cpu", "meta"} or name not in ("aten::copy_", "aten::_to_copy"), name
-        large = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor) and leaf.ndim > 0]
-        assert all(leaf.device.type == "meta" for leaf in large), f"{name} made a tensor on the host"
-        return result
-
-
-def leave_the_host(thing, seen):
-    """Return an object with all its tensors replaced by such without memory; objects are changed in place."""
-    if isinstance(thing, torch.nn.Module):
-        return thing.to("meta")
-    if isinstance(thing, torch.Tensor):
-        return thing.to("meta")
-    if isinstance(thing, list | tuple):
-        return type(thing)(leave_the_host(part, seen) for part in thing)
-    if type(thing).__module__.startswith("beadsmith") and id(thing) not in seen:
-        seen.add(id(thing))
-        for name, value in vars(thing).items():
-            object.__setattr__(thing, name, leave_the_host(value, seen))
-    return thing
 
 
 @pytest.mark.parametrize("kind", ["hipnn", "schnet", "mace"])

@@ -15,6 +15,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from beadsmith.kernels.triton.launch import launch
 from beadsmith.kernels.triton.sides import Sides
 
 _CHANNELS_AT_ONCE = 32
@@ -67,7 +68,7 @@ class _Form:
 
     def differentiate(self, number: int, arguments: tuple[Tensor | None, ...]) -> Tensor:
         """Return dF by the argument of a number from the three others."""
-        given = [argument.contiguous() for argument in arguments if argument is not None]
+        given = [argument for argument in arguments if argument is not None]
         derivative = given[0].new_empty(self.shapes[number])
         block = _block(self.n_channels, largest=_CHANNELS_AT_ONCE)
         n_blocks = triton.cdiv(self.n_channels, block)
@@ -82,10 +83,7 @@ class _Form:
             kernel = _features_kernel if number == _FEATURES else _results_kernel
             side = self.sides.side(is_second=number == _FEATURES)
             grid, where = (self.sides.n_sites, n_blocks), (side.offsets, side.order, side.other)
-        with torch.cuda.device_of(derivative):
-            kernel[grid](
-                *(a.contiguous() for a in where), self.is_near, self.path_of, *given, derivative, *sizes, *whole
-            )
+        launch(kernel, grid, *where, self.is_near, self.path_of, *given, derivative, *sizes, *whole)
         return derivative
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from beadsmith.kernels.splines import FIRST_INTERVAL
+from beadsmith.kernels.triton.launch import launch
 from beadsmith.kernels.triton.sides import Sides
 
 _PAIRS_AT_ONCE = 16
@@ -155,21 +156,22 @@ def _launch(
     grid = (rows.sides.n_sites, n_blocks or triton.cdiv(n_columns, block))
     # distances are compared and scaled by literals of the kernel: an argument would be rounded to float32
     literals = (rows.cutoff / rows.n_intervals, rows.n_intervals, rows.cutoff)
-    with torch.cuda.device_of(output):
-        kernel[grid](
-            side.offsets,
-            side.order,
-            side.other,
-            rows.distances,
-            rows.starts,
-            *(tensor.contiguous() for tensor in inputs),
-            output,
-            n_columns,
-            *literals,
-            *flags,
-            _PAIRS_AT_ONCE,
-            block,
-        )
+    launch(
+        kernel,
+        grid,
+        side.offsets,
+        side.order,
+        side.other,
+        rows.distances,
+        rows.starts,
+        *inputs,
+        output,
+        n_columns,
+        *literals,
+        *flags,
+        _PAIRS_AT_ONCE,
+        block,
+    )
     return output
 
 

@@ -15,6 +15,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from beadsmith.kernels.triton.launch import launch
 from beadsmith.kernels.triton.sides import Sides
 
 _COLUMNS_AT_ONCE = 64
@@ -130,11 +131,8 @@ def _launch(
     """Run a kernel; the second and third input tell the number of inner functions and of columns."""
     n_outer, n_inner, n_columns = output.shape[1], inputs[1].shape[1], inputs[2].shape[2]
     whole = (max(triton.next_power_of_2(n), _SMALLEST_BLOCK) for n in (n_outer, n_inner))
-    arrays = (*places, is_near, *inputs)
-    with torch.cuda.device_of(output):
-        kernel[grid](
-            *(array.contiguous() for array in arrays), output, n_outer, n_inner, n_columns, *whole, _block(n_columns)
-        )
+    sizes = (n_outer, n_inner, n_columns, *whole, _block(n_columns))
+    launch(kernel, grid, *places, is_near, *inputs, output, *sizes)
 
 
 @triton.jit
