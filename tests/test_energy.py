@@ -1,5 +1,6 @@
 """`predict` against closed forms and finite differences, for pair terms and for pair networks alike."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from beadsmith.batch import build_batch
 from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict, predict_network, trust_fused
+from beadsmith.errors import InputError
 from beadsmith.neighbors import find_pairs, pair_vectors
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid
 from example_systems import CELLS, make_batch
@@ -231,6 +233,30 @@ def test_right_compiled_forces_stay():
     network = MiscompiledNetwork(1e-12)
     assert trust_fused(network, batch, find_pairs(batch, CUTOFF)) < 1e-10
     assert network.is_fused
+
+
+class UncompiledNetwork(DensityNetwork):
+    """A network whose compiled path raises an error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(-8.0, 1.5)
+        self.error = error
+
+    def pair_gradient(self, *inputs, create_graph=False):
+        if self.is_fused:
+            raise self.error
+        return super().pair_gradient(*inputs, create_graph=create_graph)
+
+
+def test_sweeps_that_cannot_be_compiled_are_replaced_by_plain_torch_but_wrong_input_is_an_error():
+    batch = build_batch(make_labelled_liquid(0, n_frames=1), np.array([0]), dtype=torch.float64)
+    pairs = find_pairs(batch, CUTOFF)
+    network = UncompiledNetwork(RuntimeError("no C compiler"))
+    with pytest.warns(UserWarning, match="no C compiler"):
+        assert trust_fused(network, batch, pairs) == math.inf
+    assert torch.isfinite(predict_network(network, batch, pairs).forces).all()
+    with pytest.raises(InputError):
+        trust_fused(UncompiledNetwork(InputError("unsorted")), batch, pairs)
 
 
 @pytest.mark.filterwarnings("ignore:compiled forces")

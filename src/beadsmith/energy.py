@@ -1,5 +1,6 @@
 """The contracts of networks and energy terms, and the one function that turns them into forces and virials."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from beadsmith.batch import Batch, Pairs, Prediction
+from beadsmith.errors import BeadsmithError
 from beadsmith.kernels.pair_sums import sum_forces, sum_virial
 from beadsmith.neighbors import find_vectors, pairs_within
 
@@ -208,19 +210,29 @@ def predict_network(
 def trust_fused(network: AbstractNetwork, batch: Batch, pairs: Pairs) -> float:
     """Compare the forces of compiled sweeps with those of plain torch; where they disagree, use plain torch and warn.
 
-    Compilers have been seen to produce wrong forces without a word, on some machines and versions only. Call this
-    with a real frame before a force field is used.
+    Compilers have been seen to produce wrong forces without a word, on some machines and versions only, and Triton
+    needs a C compiler that a machine may lack. Call this with a real frame before a force field is used.
 
     Returns
     -------
-    The largest difference relative to the largest force, 0 if no sweep is compiled.
+    The largest difference relative to the largest force: 0 if no sweep is compiled, inf if none can be.
     """
     if not network.is_fused:
         return 0.0
     network.is_fused = False
     expected = predict_network(network, batch, pairs).forces.double()
     network.is_fused = True
-    found = predict_network(network, batch, pairs).forces.double()
+    try:
+        found = predict_network(network, batch, pairs).forces.double()
+    except BeadsmithError:
+        raise
+    except Exception as problem:  # whatever a compiler raises
+        network.is_fused = False
+        warnings.warn(
+            f"the sweeps of '{network.kind}' cannot be compiled here ({problem}): using plain torch, which is slower",
+            stacklevel=2,
+        )
+        return math.inf
     largest = float(expected.abs().max())
     error = float((found - expected).abs().max()) / largest if largest > 0.0 else float(found.abs().max())
     # written so that an error that is not a number counts as one
