@@ -38,6 +38,8 @@ def build_both(l_max: int, n_interactions: int, n_types: int, dtype: torch.dtype
         n_sensitivities=12,
         cutoff=0.8,
         soft_max=0.7,
+        # the value of hippynn
+        cusp=1e-6,
         energy_scale=1.0,
     )
     shape = {"n_features": 16, "n_sensitivities": 12, "n_atom_layers": 3, "n_interaction_layers": n_interactions}

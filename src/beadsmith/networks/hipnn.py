@@ -59,8 +59,9 @@ class HipnnSettings:
     """Smallest centre of the radial functions; keep it below the shortest distance in the data."""
     soft_max: Annotated[float, Unit("nm")] = 0.87
     """Largest centre of the radial functions; must not exceed the cutoff."""
-    cusp: float = 1e-6
-    """Number under the square root of tensor norms that keeps forces finite in symmetric environments."""
+    cusp: float = 1e-3
+    """Number under the square root of tensor norms that keeps forces smooth in symmetric environments; with the 1e-6 of
+    the reference implementation they turn around within a step of 1 fs, and energy is conserved less well."""
     energy_scale: Annotated[float, Unit("kJ/mol")] = 10.0
     """Fixed factor of the output; of the order of the energies to learn, it makes early training quick."""
     pair_classes: bool = False
