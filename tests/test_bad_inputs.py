@@ -82,7 +82,7 @@ CONFIGURATIONS = [
     ("radial functions beyond the cutoff", ("soft_max: 0.6 nm", "soft_max: 0.8 nm"), ("soft_max", "cutoff")),
     ("section given as a value", ("state:\n  temperature: 300 K\n  density: 0.75 g/cm^3", "state: hot"),
      (":6", "section")),
-    ("missing section", ("system:\n  molecules:\n    - {name: methanol, count: 40}\n", ""), ("no 'system'",)),
+    ("missing section", ("system:\n  molecules:\n    - {name: methanol, count: 40}\n", ""), ("'system' to sample",)),
     ("null where a value is needed", ("seed: 3", "seed: null"), (":2", "'seed' has no value")),
     ("name that leaves the runs folder", ("name: small", "name: ../../small"), (":1", "plain folder name", "--output")),
     ("negative seed", ("seed: 3", "seed: -3"), (":2", "seed", "expected 0 to")),

@@ -15,6 +15,7 @@ _HOMES = {
     "simulate_force_field": "pipeline.standalone",
     "load_config": "config.load",
     "sample": "sampling.run",
+    "import_reference": "importing.run",
     "map_reference": "mapping.apply",
     "fit_prior": "priors.fit",
     "train": "training.fit",

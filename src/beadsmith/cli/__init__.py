@@ -5,7 +5,7 @@ import os
 import typer
 
 from beadsmith import __version__
-from beadsmith.cli import files, run, simulate, tools
+from beadsmith.cli import files, import_, run, simulate, tools
 
 app = typer.Typer(
     name="beadsmith",
@@ -22,6 +22,7 @@ app.command("init", rich_help_panel=_BEGIN)(files.init)
 app.command("check", rich_help_panel=_BEGIN)(tools.check)
 app.command("run", rich_help_panel=_BEGIN)(run.run)
 app.command("sample", rich_help_panel=_STAGES)(run.sample)
+app.command("import", rich_help_panel=_STAGES)(import_.import_)
 app.command("map", rich_help_panel=_STAGES)(run.map_)
 app.command("train", rich_help_panel=_STAGES)(run.train)
 app.command("simulate", rich_help_panel=_STAGES)(simulate.simulate)

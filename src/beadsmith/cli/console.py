@@ -23,6 +23,7 @@ LINE_INTERVAL = 15.0
 
 TITLES = {
     "sample": "atomistic reference simulation",
+    "import": "frames from files",
     "map": "from atoms to beads",
     "train": "prior, pair spline and network",
     "simulate": "coarse-grained simulation",

@@ -19,6 +19,8 @@ _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 
 def show_result(console: Console, result: RunResult, verb: str) -> None:
     """Show what a run is worth: times, and losses and checks where the verb makes them."""
+    if verb in ("run", "import") and "import" in result.record.stages:
+        show_import(console, result.record.stages["import"].summary)
     if verb == "run":
         show_times(console, result)
     training = result.folder / TRAINING[0]
@@ -29,6 +31,25 @@ def show_result(console: Console, result: RunResult, verb: str) -> None:
     report = result.folder / REPORT
     if verb in ("run", "report") and report.exists():
         console.print(f"report: {report}", markup=False)
+
+
+def show_import(console: Console, summary: dict[str, Any]) -> None:
+    """Show what was found in the files of a reference, whether its units are possible, and what was guessed."""
+    for file in summary["files"]:
+        apart = "" if file["forces"] == file["file"] else f"; forces from {file['forces']} ({file['force_units']})"
+        console.print(
+            f"{file['file']}: {file['n_frames']} of {file['n_frames_in_file']} frames; {file['units']}{apart}",
+            markup=False,
+        )
+    console.print(
+        f"{summary['n_frames']} frames of {summary['n_atoms']} atoms in {summary['n_molecules']} molecules, "
+        f"{summary['n_bonds']} bonds, {summary['n_constraints']} constraints",
+        markup=False,
+    )
+    for verdict in summary["unit_checks"]:
+        console.print(f"units of {verdict['quantity']}: {verdict['text']}", markup=False)
+    for notice in summary["notices"]:
+        console.print(f"note: {notice}", markup=False)
 
 
 def show_simulation(console: Console, output: Path, summary: dict[str, Any]) -> None:
@@ -49,7 +70,7 @@ def show_times(console: Console, result: RunResult) -> None:
     """Show how long each stage took, earlier attempts included, and how fast it went."""
     table = Table("stage", "what", "time", "speed", title="Stages", title_justify="left")
     stages = result.record.stages
-    atomistic = stages["sample"].summary.get("ns_per_day")
+    atomistic = stages["sample"].summary.get("ns_per_day") if "sample" in stages else None
     for name, entry in stages.items():
         speed = _describe_speed(entry.summary, atomistic)
         table.add_row(name, TITLES.get(name, ""), format_duration(entry.wall_time), speed)

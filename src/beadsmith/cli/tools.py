@@ -8,22 +8,31 @@ from beadsmith.cli.options import Output, Overrides, Target
 def check(target: Target, overrides: Overrides = None, output: Output = None) -> None:
     """Validate a configuration and say what it will cost, without computing anything.
 
+    Files of a reference to import are opened, counted, and checked for wrong units.
+
     Example: beadsmith check methanol.yaml --set sampling.duration='1 ns'
     """
     import shutil
     from pathlib import Path
 
     from beadsmith.cli.console import make_console
-    from beadsmith.cli.tables import format_size, show_estimates
+    from beadsmith.cli.tables import format_size, show_estimates, show_import
     from beadsmith.config.consistency import find_box_edge
-    from beadsmith.pipeline.estimate import UNCERTAINTY, check_config
-    from beadsmith.pipeline.execute import choose_folder
+    from beadsmith.config.load import load_config
+    from beadsmith.importing.run import describe_survey
+    from beadsmith.pipeline.estimate import UNCERTAINTY, estimate_costs, survey
+    from beadsmith.pipeline.execute import choose_folder, find_config
 
     console = make_console()
-    settings, estimates = check_config(target, tuple(overrides or ()))
-    molecules = ", ".join(f"{molecule.count} {molecule.name}" for molecule in settings.system.molecules)
+    settings = load_config(find_config(target), tuple(overrides or ()))
+    found = survey(settings)
+    estimates = estimate_costs(settings, found)
     console.print(f"{target}: valid", markup=False)
-    console.print(f"{molecules}; box of {find_box_edge(settings):.3f} nm", markup=False)
+    if settings.system is not None:
+        molecules = ", ".join(f"{molecule.count} {molecule.name}" for molecule in settings.system.molecules)
+        console.print(f"{molecules}; box of {find_box_edge(settings.system, settings):.3f} nm", markup=False)
+    if found is not None:
+        show_import(console, describe_survey(found))
     console.print(f"run folder: {choose_folder(target, settings, output)}", markup=False)
     show_estimates(console, estimates)
     console.print(UNCERTAINTY)

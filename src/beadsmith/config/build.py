@@ -182,7 +182,8 @@ def _located(error: InputError, root: Node, names: tuple[str, ...], path: str) -
     start, name = min(found)
     quoted = f"'{path}.{name}'" if path else f"'{name}'"
     before, after = error.what[:start].removesuffix("'"), error.what[start + len(name) :].removeprefix("'")
-    before = before.removesuffix(f"{path}.").removesuffix(f"{path} ")
+    if path:
+        before = before.removesuffix(f"{path}.").removesuffix(f"{path} ")
     return InputError(before + quoted + after, where=locate(root, name), fix=error.fix)
 
 

@@ -5,7 +5,7 @@ Errors name the setting in `where`; `load_config` turns that into file and line.
 
 from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
-from beadsmith.sampling.systems import box_edge, check_box
+from beadsmith.sampling.systems import SystemSettings, box_edge, check_box
 
 MIN_FRAMES = 20
 """Fewer saved frames cannot be divided into training, validation and test frames."""
@@ -22,14 +22,16 @@ def check_consistency(settings: RunSettings) -> None:
         from any liquid.
     """
     _check_state(settings)
-    _check_cutoffs(settings)
-    _check_lengths(settings)
+    # of an imported reference only its files know box and frames
+    if settings.system is not None:
+        _check_cutoffs(settings.system, settings)
+        _check_frames(settings)
+    _check_simulation(settings)
 
 
-def find_box_edge(settings: RunSettings) -> float:
-    """Return the edge of the box [nm]; at constant pressure that of the starting density."""
-    density = settings.state.density or settings.sampling.initial_density
-    return box_edge(settings.system, density)
+def find_box_edge(system: SystemSettings, settings: RunSettings) -> float:
+    """Return the edge of the box of a sampled system [nm]; at constant pressure that of the starting density."""
+    return box_edge(system, settings.state.density or settings.sampling.initial_density)
 
 
 def _check_state(settings: RunSettings) -> None:
@@ -42,29 +44,29 @@ def _check_state(settings: RunSettings) -> None:
         )
 
 
-def _check_cutoffs(settings: RunSettings) -> None:
+def _check_cutoffs(system: SystemSettings, settings: RunSettings) -> None:
     density = settings.state.density or settings.sampling.initial_density
     try:
-        check_box(settings.system, density=density, cutoff=settings.sampling.cutoff)
+        check_box(system, density=density, cutoff=settings.sampling.cutoff)
     except InputError as error:
         where = "state.density" if error.what.startswith("density") else "sampling.cutoff"
         raise InputError(error.what, where=where, fix=error.fix) from error
-    edge = find_box_edge(settings)
+    edge = find_box_edge(system, settings)
     cutoffs = {"prior.cutoff": settings.prior.cutoff}
     if settings.network is not None:
         cutoffs["network.cutoff"] = settings.network.cutoff
     for name, cutoff in cutoffs.items():
         if 2.0 * cutoff > edge:
-            needed = settings.system.n_molecules * (2.0 * cutoff / edge) ** 3
+            needed = system.n_molecules * (2.0 * cutoff / edge) ** 3
             raise InputError(
                 f"'{name}' is {cutoff:g} nm, more than half of the box of {edge:.4g} nm that "
-                f"{settings.system.n_molecules} molecules fill",
+                f"{system.n_molecules} molecules fill",
                 where=name,
                 fix=f"Use at most {int(500.0 * edge) / 1000.0:g} nm, or at least {int(needed) + 1} molecules.",
             )
 
 
-def _check_lengths(settings: RunSettings) -> None:
+def _check_frames(settings: RunSettings) -> None:
     n_frames = round(settings.sampling.duration / settings.sampling.save_interval)
     if n_frames < MIN_FRAMES:
         raise InputError(
@@ -77,6 +79,9 @@ def _check_lengths(settings: RunSettings) -> None:
             f"'evaluation.n_blocks' is {settings.evaluation.n_blocks}, but only {n_frames} frames are sampled",
             where="evaluation.n_blocks",
         )
+
+
+def _check_simulation(settings: RunSettings) -> None:
     simulation, discard = settings.simulation, settings.evaluation.discard
     n_left = settings.simulation.replicas * int((simulation.duration - discard) / simulation.save_interval + 1e-9)
     if n_left < settings.evaluation.n_blocks:

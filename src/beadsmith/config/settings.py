@@ -6,6 +6,7 @@ from typing import Annotated
 
 from beadsmith.analysis.evaluate import EvaluationSettings
 from beadsmith.errors import InputError
+from beadsmith.importing.settings import ReferenceSettings
 from beadsmith.mapping.apply import MappingSettings
 from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.kinds import NetworkSettings
@@ -19,6 +20,8 @@ from beadsmith.units import Unit
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
+_DENSITY_OR_PRESSURE = "Give a density for a box of fixed size, or a pressure to let the density adjust."
+
 
 @dataclass(frozen=True, kw_only=True)
 class StateSettings:
@@ -27,26 +30,24 @@ class StateSettings:
     temperature: Annotated[float, Unit("K")]
     """Temperature."""
     density: Annotated[float, Unit("u/nm**3")] | None = None
-    """Mass density of the box; give this or a pressure."""
+    """Mass density of the box; give this or a pressure, unless the reference is imported."""
     pressure: Annotated[float, Unit("kJ/mol/nm**3")] | None = None
-    """Pressure at which the density is found; give this or a density."""
+    """Pressure at which the density is found; give this or a density, unless the reference is imported."""
 
     def __post_init__(self) -> None:
         """Refuse a state that is not one.
 
         Raises
         ------
-        InputError : temperature or density is not positive, or not exactly one of density and pressure is given.
+        InputError : temperature or density is not positive, or density and pressure are both given.
         """
         if not self.temperature > 0.0:
             raise InputError(f"temperature is {self.temperature:g} K, expected > 0")
         if self.density is not None and not self.density > 0.0:
             raise InputError(f"density is {self.density:g} u/nm^3, expected > 0")
-        if (self.density is None) == (self.pressure is None):
-            given = "neither is" if self.density is None else "both are"
+        if self.density is not None and self.pressure is not None:
             raise InputError(
-                f"the state needs either a 'density' or a 'pressure', {given} given",
-                fix="Give a density for a box of fixed size, or a pressure to let the density adjust.",
+                "the state needs either a 'density' or a 'pressure', both are given", fix=_DENSITY_OR_PRESSURE
             )
 
     def to_state_point(self) -> StatePoint:
@@ -62,8 +63,10 @@ class RunSettings:
     """Name of the run; its folder is 'runs/NAME' unless '--output' says otherwise."""
     seed: int = 1
     """Seed of all randomness: the same seed and machine give the same run."""
-    system: SystemSettings
-    """What is simulated."""
+    system: SystemSettings | None = None
+    """What is sampled with OpenMM; give this or a reference."""
+    reference: ReferenceSettings | None = None
+    """Files of a simulation that was run elsewhere, instead of a system to sample."""
     state: StateSettings
     """Temperature, and density or pressure."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
@@ -84,11 +87,12 @@ class RunSettings:
     """Comparison of the simulation with the reference."""
 
     def __post_init__(self) -> None:
-        """Refuse a name that is no plain folder name.
+        """Refuse a name that is no plain folder name, and a run without or with two origins of its reference.
 
         Raises
         ------
-        InputError : the name has other characters than letters, digits, '.', '_' and '-', or the seed is negative.
+        InputError : the name has other characters than letters, digits, '.', '_' and '-', the seed is negative, not
+            exactly one of system and reference is given, or a system has neither density nor pressure.
         """
         if not _NAME.fullmatch(self.name):
             raise InputError(
@@ -97,3 +101,14 @@ class RunSettings:
             )
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed is {self.seed}, expected 0 to 2147483647")
+        if (self.system is None) == (self.reference is None):
+            given = "neither is" if self.system is None else "both are"
+            raise InputError(
+                f"the configuration needs either a 'system' to sample or a 'reference' to import, {given} given",
+                fix="For example 'system: {molecules: [{name: methanol, count: 256}]}', or 'reference: {files: "
+                "[traj.trr], topology: conf.gro}'.",
+            )
+        if self.system is not None and self.state.density is None and self.state.pressure is None:
+            raise InputError(
+                "the state needs either a 'density' or a 'pressure', neither is given", fix=_DENSITY_OR_PRESSURE
+            )

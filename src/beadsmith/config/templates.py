@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from beadsmith.config.describe import write_commented_yaml
 from beadsmith.config.settings import RunSettings, StateSettings
 from beadsmith.errors import InputError
+from beadsmith.importing.settings import ReferenceSettings
 from beadsmith.sampling.systems import MoleculeCount, SystemSettings
 from beadsmith.units import GRAM_PER_CUBIC_CENTIMETRE
 
@@ -23,26 +24,42 @@ class Template:
 
     title: str
     """One line for a list."""
-    molecules: tuple[tuple[str, int], ...]
-    """Names and counts."""
+    name: str
+    """Name of the run."""
+    system: SystemSettings | None = None
+    """What is sampled."""
+    reference: ReferenceSettings | None = None
+    """What is imported instead."""
     temperature: float
     """Temperature [K]."""
-    density: float
+    density: float | None = None
     """Density [g/cm³]."""
+
+
+def _molecules(**counts: int) -> SystemSettings:
+    return SystemSettings(molecules=tuple(MoleculeCount(name=name, count=count) for name, count in counts.items()))
 
 
 TEMPLATES = {
     "liquid": Template(
         title="A pure liquid in a box of fixed density: liquid methanol, one bead per molecule.",
-        molecules=(("methanol", 256),),
+        name="methanol",
+        system=_molecules(methanol=256),
         temperature=300.0,
         density=0.75,
     ),
     "mixture": Template(
         title="A liquid mixture in a box of fixed density: methanol and benzene, one bead per molecule.",
-        molecules=(("methanol", 160), ("benzene", 80)),
+        name="methanol_benzene",
+        system=_molecules(methanol=160, benzene=80),
         temperature=300.0,
         density=0.82,
+    ),
+    "import": Template(
+        title="Your own simulation: trajectory files with forces, of GROMACS, LAMMPS, AMBER and others.",
+        name="imported",
+        reference=ReferenceSettings(files=("traj.trr",), topology="topol.tpr"),
+        temperature=300.0,
     ),
 }
 """The templates by kind."""
@@ -58,10 +75,11 @@ def write_template(kind: str) -> tuple[str, str]:
     if kind not in TEMPLATES:
         raise InputError(f"there is no template '{kind}'", fix=f"Templates: {', '.join(TEMPLATES)}.")
     template = TEMPLATES[kind]
-    name = "_".join(molecule for molecule, _ in template.molecules)
+    density = None if template.density is None else template.density * GRAM_PER_CUBIC_CENTIMETRE
     settings = RunSettings(
-        name=name,
-        system=SystemSettings(molecules=tuple(MoleculeCount(name=m, count=n) for m, n in template.molecules)),
-        state=StateSettings(temperature=template.temperature, density=template.density * GRAM_PER_CUBIC_CENTIMETRE),
+        name=template.name,
+        system=template.system,
+        reference=template.reference,
+        state=StateSettings(temperature=template.temperature, density=density),
     )
-    return name, write_commented_yaml(settings, _HEADER.format(title=template.title, name=name))
+    return template.name, write_commented_yaml(settings, _HEADER.format(title=template.title, name=template.name))

@@ -26,10 +26,11 @@ def refuse_other_configuration(folder: Path, record: RunRecord, configuration: d
     old, new = flatten_document(record.configuration), flatten_document(configuration)
     lines = [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
     more = f" and {len(lines) - _MAX_SHOWN} more" if len(lines) > _MAX_SHOWN else ""
+    verb = first_affected(changed, is_imported=new.get("reference") != "none")
     raise InputError(
         f"the configuration is not the one '{folder}' was made with; changed: {'; '.join(lines[:_MAX_SHOWN])}{more}",
         fix=f"Start a new run with '--output NEW_FOLDER', restore the old values, or add '--restart-from "
-        f"{first_affected(changed)}' to discard the results that depend on them and compute these again.",
+        f"{verb}' to discard the results that depend on them and compute these again.",
     )
 
 
@@ -40,9 +41,11 @@ def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [name for name in names if flat_old.get(name) != flat_new.get(name) and name not in EXECUTION_KEYS]
 
 
-def first_affected(changed: list[str]) -> str:
-    """Return the first verb whose result depends on any of the settings."""
+def first_affected(changed: list[str], *, is_imported: bool) -> str:
+    """Return the first verb whose result depends on any of the settings, of a run that imports or samples."""
     for stage in STAGES:
+        if stage.verb == ("sample" if is_imported else "import"):
+            continue
         if any(_is_within(name, key) for name in changed for key in stage.keys):
             return stage.verb
     return VERBS[-1]

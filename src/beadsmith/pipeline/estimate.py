@@ -19,11 +19,12 @@ from beadsmith.config.consistency import find_box_edge
 from beadsmith.config.load import load_config
 from beadsmith.config.settings import RunSettings
 from beadsmith.energy import predict_network
+from beadsmith.importing.run import ReferenceSurvey, survey_reference
 from beadsmith.neighbors import find_pairs
 from beadsmith.networks.kinds import build_network
 from beadsmith.pipeline.execute import find_config
 from beadsmith.sampling.residues import read_residues
-from beadsmith.topology import build_bead_topology
+from beadsmith.topology import Topology, build_bead_topology, group_equal_molecules
 from beadsmith.trajectory import StatePoint, Trajectory
 
 UNCERTAINTY = "Times are right within a factor of two or so on a machine that is otherwise idle."
@@ -39,6 +40,12 @@ _SECONDS_PER_ATOM_MAPPED = 1.5e-6
 
 _SECONDS_PER_PAIR_FITTED = 4e-7
 """Normal equations of the pair spline, per pair and frame."""
+
+_SECONDS_PER_ATOM_IMPORTED = 1.2e-6
+"""Reading, sorting, making whole and saving one atom of a frame from a binary file; text takes ten times as long."""
+
+_SPACING = 0.35
+"""Distance between beads of a system without a box [nm], for the trial of the network."""
 
 _BYTES_OF_LIBRARIES = 0.6e9
 """Memory of Python, torch and OpenMM without any data."""
@@ -68,11 +75,15 @@ class _Size:
     """The numbers that all costs follow from."""
 
     n_atoms: int
-    n_beads: int
+    beads: Topology
     n_frames: int
     pairs_per_bead: float
     force_time: float
     step_time: float
+
+    @property
+    def n_beads(self) -> int:
+        return self.beads.n_sites
 
 
 def check_config(config: Path | str, overrides: tuple[str, ...] = ()) -> tuple[RunSettings, list[Estimate]]:
@@ -91,10 +102,29 @@ def check_config(config: Path | str, overrides: tuple[str, ...] = ()) -> tuple[R
     return settings, estimate_costs(settings)
 
 
-def estimate_costs(settings: RunSettings) -> list[Estimate]:
-    """Return time, memory and disk of each stage; takes a second for a trial of the network."""
-    size = _measure_size(settings)
-    estimates = [_estimate_sampling(settings, size), _estimate_mapping(size), _estimate_training(settings, size)]
+def survey(settings: RunSettings) -> ReferenceSurvey | None:
+    """Return what the files of an imported reference hold, or None for a sampled one.
+
+    Raises
+    ------
+    InputError : the files cannot be imported.
+    """
+    if settings.reference is None:
+        return None
+    return survey_reference(settings.reference, settings.state.to_state_point())
+
+
+def estimate_costs(settings: RunSettings, found: ReferenceSurvey | None = None) -> list[Estimate]:
+    """Return time, memory and disk of each stage; takes a second for a trial of the network.
+
+    Parameters
+    ----------
+    settings : The configuration.
+    found : What `survey` returned, if it was called before.
+    """
+    size = _measure_size(settings, found or survey(settings))
+    origin = _estimate_sampling(settings, size) if settings.reference is None else _estimate_import(size)
+    estimates = [origin, _estimate_mapping(size), _estimate_training(settings, size)]
     if settings.network is not None:
         estimates.append(_estimate_simulation(settings, size, "simulate", size.force_time))
     estimates.append(_estimate_simulation(settings, size, "simulate_pair_spline", 1e-3 + 1e-6 * size.n_beads))
@@ -102,28 +132,56 @@ def estimate_costs(settings: RunSettings) -> list[Estimate]:
     return estimates
 
 
-def _measure_size(settings: RunSettings) -> _Size:
-    residues = read_residues()
-    n_beads = settings.system.n_molecules
+def _measure_size(settings: RunSettings, found: ReferenceSurvey | None) -> _Size:
     cutoff = settings.prior.cutoff if settings.network is None else settings.network.cutoff
-    edge = find_box_edge(settings)
-    force_time, step_time = (0.0, 0.0) if settings.network is None else _try_network(settings, edge)
+    if found is None:
+        beads, edge, n_atoms, n_frames = _sampled_size(settings)
+    else:
+        beads = _one_bead_a_molecule(found.topology)
+        edge = (found.volume or beads.n_sites * _SPACING**3) ** (1.0 / 3.0)
+        n_atoms, n_frames = found.topology.n_sites, found.n_frames
+    force_time, step_time = (0.0, 0.0) if settings.network is None else _try_network(settings, beads, edge)
     return _Size(
-        n_atoms=sum(molecule.count * residues[molecule.name].n_atoms for molecule in settings.system.molecules),
-        n_beads=n_beads,
-        n_frames=round(settings.sampling.duration / settings.sampling.save_interval),
-        pairs_per_bead=n_beads / edge**3 * 4.0 / 3.0 * np.pi * cutoff**3,
+        n_atoms=n_atoms,
+        beads=beads,
+        n_frames=n_frames,
+        pairs_per_bead=min(beads.n_sites / edge**3 * 4.0 / 3.0 * np.pi * cutoff**3, beads.n_sites - 1.0),
         force_time=force_time,
         step_time=step_time,
     )
 
 
-def _try_network(settings: RunSettings, edge: float) -> tuple[float, float]:
+def _sampled_size(settings: RunSettings) -> tuple[Topology, float, int, int]:
+    """Return beads, edge of the box, atoms and frames of a system that is sampled."""
+    assert settings.system is not None
+    molecules, residues = settings.system.molecules, read_residues()
+    beads = build_bead_topology(
+        type_names=tuple(molecule.name for molecule in molecules),
+        types=np.repeat(np.arange(len(molecules)), [molecule.count for molecule in molecules]),
+        masses=np.array([residues[molecule.name].mass for molecule in molecules]),
+    )
+    return (
+        beads,
+        find_box_edge(settings.system, settings),
+        sum(molecule.count * residues[molecule.name].n_atoms for molecule in molecules),
+        round(settings.sampling.duration / settings.sampling.save_interval),
+    )
+
+
+def _one_bead_a_molecule(atoms: Topology) -> Topology:
+    kinds = group_equal_molecules(atoms)
+    return build_bead_topology(
+        type_names=tuple(kind.name for kind in kinds),
+        types=np.repeat(np.arange(len(kinds)), [kind.n_molecules for kind in kinds]),
+        masses=np.array([atoms.masses[kind.sites[0]].sum() for kind in kinds]),
+    )
+
+
+def _try_network(settings: RunSettings, beads: Topology, edge: float) -> tuple[float, float]:
     """Return the time of a force call and of a training step on a random box of the configured size [s]."""
     assert settings.network is not None
-    names = tuple(molecule.name for molecule in settings.system.molecules)
-    network = build_network(settings.network, names, torch.Generator().manual_seed(0))
-    batch = _random_batch(settings, edge)
+    network = build_network(settings.network, beads.type_names, torch.Generator().manual_seed(0))
+    batch = _random_batch(settings, beads, edge)
     pairs = find_pairs(batch, settings.network.cutoff)
 
     def train_once() -> None:
@@ -136,26 +194,35 @@ def _try_network(settings: RunSettings, edge: float) -> tuple[float, float]:
     return _time(predict_once), _time(train_once)
 
 
-def _random_batch(settings: RunSettings, edge: float) -> Batch:
-    molecules = settings.system.molecules
-    types = np.repeat(np.arange(len(molecules)), [molecule.count for molecule in molecules])
-    residues = read_residues()
-    topology = build_bead_topology(
-        type_names=tuple(molecule.name for molecule in molecules),
-        types=types,
-        masses=np.array([residues[molecule.name].mass for molecule in molecules]),
-    )
-    per_edge = int(np.ceil(len(types) ** (1.0 / 3.0)))
-    grid = np.stack(np.meshgrid(*[np.arange(per_edge)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[: len(types)]
+def _random_batch(settings: RunSettings, beads: Topology, edge: float) -> Batch:
+    per_edge = int(np.ceil(beads.n_sites ** (1.0 / 3.0)))
+    grid = np.stack(np.meshgrid(*[np.arange(per_edge)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[: beads.n_sites]
     blur = np.random.default_rng(0).uniform(-0.25, 0.25, grid.shape)
+    # an open system stands in a box that is too large for images to matter
+    cell = edge if 2.0 * _longest_cutoff(settings) <= edge else edge + 2.0 * _longest_cutoff(settings)
     frame = Trajectory(
-        topology=topology,
+        topology=beads,
         state_point=StatePoint(temperature=settings.state.temperature),
         positions=((grid + blur) * edge / per_edge)[None].astype(np.float32),
         times=np.zeros(1),
-        cell=(edge * np.eye(3, dtype=np.float32))[None],
+        cell=(cell * np.eye(3, dtype=np.float32))[None],
     )
     return build_batch(frame, np.zeros(1, dtype=np.int64))
+
+
+def _longest_cutoff(settings: RunSettings) -> float:
+    return settings.prior.cutoff if settings.network is None else max(settings.network.cutoff, settings.prior.cutoff)
+
+
+def _estimate_import(size: _Size) -> Estimate:
+    return Estimate(
+        stage="import",
+        work=f"{size.n_frames} frames of {size.n_atoms} atoms",
+        time=2.0 + size.n_frames * size.n_atoms * _SECONDS_PER_ATOM_IMPORTED,
+        memory=_BYTES_OF_LIBRARIES + 4e8,
+        # positions and forces in single precision
+        disk=24.0 * size.n_frames * size.n_atoms,
+    )
 
 
 def _time(call: Callable[[], None]) -> float:

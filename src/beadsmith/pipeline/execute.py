@@ -40,6 +40,7 @@ from beadsmith.pipeline.stages import CHECKS, STAGES, VERBS, Stage, Task, needed
 CONFIG_COPY = "run.yaml"
 ERROR_LOG = "error.log"
 DEFAULT_PARENT = Path("runs")
+EXTERNAL = "external"
 
 _HEADER = "The configuration of this run, all defaults spelled out. 'beadsmith run' on its folder resumes it."
 
@@ -236,8 +237,9 @@ class _Session:
 
     def advance(self, stage: Stage, record: RunRecord, *, is_wanted: bool) -> RunRecord:
         """Do one stage if its result is not there already; one that is not wanted must have its result."""
-        identity = self._identify(stage, record)
         entry = record.stages.get(stage.name)
+        external = self._hash_external(stage, entry)
+        identity = self._identify(stage, record, external)
         if entry is not None and entry.input_hash == identity and self._is_done(stage, entry):
             if is_wanted:
                 self.listener.stage_skipped(stage.name)
@@ -248,14 +250,23 @@ class _Session:
                 fix=f"Run 'beadsmith {stage.verb} {self.folder}' first, or 'beadsmith run {self.folder}' for all.",
             )
         refuse_foreign_files(self.folder, record, stage)
-        return self._compute(stage, record, identity)
+        return self._compute(stage, record, identity, external)
 
-    def _identify(self, stage: Stage, record: RunRecord) -> str:
+    def _hash_external(self, stage: Stage, entry: StageRecord | None) -> dict[str, str]:
+        """Return the hashes of what a stage reads from outside the run folder.
+
+        Raw trajectories are often moved away once they are imported: one that is gone counts as unchanged.
+        """
+        known = {} if entry is None or entry.status != "done" else entry.summary.get(EXTERNAL, {})
+        return {
+            name: known[name] if name in known and not Path(name).exists() else hash_path(Path(name))
+            for name in stage.list_external(self.settings)
+        }
+
+    def _identify(self, stage: Stage, record: RunRecord, external: dict[str, str]) -> str:
         """Return the hash of everything the result of a stage depends on."""
         hashes = {name: value for entry in record.stages.values() for name, value in entry.outputs.items()}
-        inputs = {name: hashes.get(name) for name in stage.inputs}
-        if stage.verb == "train" and self.settings.start_from is not None:
-            inputs["start_from"] = hash_path(Path(self.settings.start_from))
+        inputs = {name: hashes.get(name) for name in stage.inputs} | external
         settings = select_configuration(record.configuration, stage.keys)
         return hash_data({"stage": stage.name, "settings": settings, "inputs": inputs})
 
@@ -274,7 +285,7 @@ class _Session:
                 )
         return True
 
-    def _compute(self, stage: Stage, record: RunRecord, identity: str) -> RunRecord:
+    def _compute(self, stage: Stage, record: RunRecord, identity: str, external: dict[str, str]) -> RunRecord:
         """Do one stage, and record its beginning and its end whatever happens."""
         previous = record.stages.get(stage.name)
         is_resumed = previous is not None and previous.input_hash == identity
@@ -310,6 +321,7 @@ class _Session:
         except OSError as error:
             raise describe_os_error(error, Path(error.filename or self.folder)) from error
         else:
+            summary = {**summary, EXTERNAL: external} if external else summary
             entry = replace(entry, status="done", outputs=outputs, summary=summary)
         finally:
             for name in stage.scratch:

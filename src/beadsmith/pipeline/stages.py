@@ -9,6 +9,7 @@ from beadsmith.analysis.evaluate import evaluate
 from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
+from beadsmith.importing.run import import_reference
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import read_json, write_json
 from beadsmith.mapping.apply import map_reference
@@ -31,8 +32,9 @@ EVALUATION = "evaluation.json"
 CHECKS = "checks.json"
 REPORT = "report.html"
 
-VERBS = ("sample", "map", "train", "simulate", "evaluate", "report")
-"""The stages as a user names them; ``simulate`` is two, the force field and the pair spline beside it."""
+VERBS = ("sample", "import", "map", "train", "simulate", "evaluate", "report")
+"""The stages as a user names them. A run has either ``sample`` or ``import``; ``simulate`` is two, the force field and
+the pair spline beside it."""
 
 EXECUTION_KEYS = (
     "sampling.threads",
@@ -82,17 +84,31 @@ class Stage:
     """What an interrupted stage leaves to go on from."""
     is_baseline: bool = False
     """Whether the stage serves the comparison with a network, and falls away without one."""
+    list_external: Callable[[RunSettings], list[str]] = lambda settings: []
+    """Files and folders outside the run folder that it reads."""
 
 
 def needed_stages(settings: RunSettings, verbs: tuple[str, ...] = VERBS) -> list[Stage]:
-    """Return the stages of some verbs and all before them, in order, as far as a configuration has them."""
+    """Return the stages of some verbs and all before them, in order, as far as a configuration has them.
+
+    Raises
+    ------
+    InputError : the only verb is to sample an imported reference, or to import a sampled one.
+    """
+    absent, present = ("sample", "import") if settings.system is None else ("import", "sample")
+    if verbs == (absent,):
+        raise InputError(
+            f"the configuration has {'no system to sample' if absent == 'sample' else 'no reference to import'}",
+            fix=f"Use 'beadsmith {present}'.",
+        )
     last = max(VERBS.index(verb) for verb in verbs)
-    stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last]
+    stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last and stage.verb != absent]
     return [stage for stage in stages if settings.network is not None or not stage.is_baseline]
 
 
 def _sample(task: Task) -> dict[str, Any]:
     settings, output = task.settings, task.folder / REFERENCE
+    assert settings.system is not None
     if (finished := _read_finished(output, task.identity)) is not None:
         return finished
     sample(
@@ -105,6 +121,20 @@ def _sample(task: Task) -> dict[str, Any]:
         progress=task.progress,
     )
     return _read_finished(output, task.identity) or {}
+
+
+def _import(task: Task) -> dict[str, Any]:
+    settings, output = task.settings, task.folder / REFERENCE
+    assert settings.reference is not None
+    if (finished := _read_finished(output, task.identity)) is not None:
+        return finished
+    return import_reference(
+        settings.reference,
+        settings.state.to_state_point(),
+        output,
+        identity=task.identity,
+        progress=task.progress,
+    )
 
 
 def _map(task: Task) -> dict[str, Any]:
@@ -192,6 +222,16 @@ STAGES = (
         compute=_sample,
     ),
     Stage(
+        name="import",
+        verb="import",
+        keys=("state", "reference"),
+        inputs=(),
+        outputs=(REFERENCE,),
+        scratch=(f"{REFERENCE}.parts",),
+        list_external=lambda settings: [] if settings.reference is None else settings.reference.list_inputs(),
+        compute=_import,
+    ),
+    Stage(
         name="map",
         verb="map",
         keys=("mapping",),
@@ -207,6 +247,7 @@ STAGES = (
         inputs=(MAPPED,),
         outputs=(FORCE_FIELD, PAIR_SPLINE, *TRAINING),
         scratch=(CHECKPOINTS,),
+        list_external=lambda settings: [] if settings.start_from is None else [settings.start_from],
         compute=_train,
     ),
     Stage(

@@ -1,4 +1,4 @@
-"""Simulate with a force field folder alone: nothing of the run that made it is needed."""
+"""Import files, or simulate with a force field folder, outside any run folder."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,11 +9,14 @@ from beadsmith.config.describe import to_document
 from beadsmith.config.document import Node, set_value
 from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
+from beadsmith.importing.run import import_reference
+from beadsmith.importing.settings import ReferenceSettings
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.pipeline.record import hash_data, hash_path
 from beadsmith.progress import Progress, silent
 from beadsmith.simulation.run import SimulationSettings, simulate
 from beadsmith.simulation.start import CountStart, FileStart
+from beadsmith.trajectory import StatePoint
 
 
 def read_simulation_settings(overrides: list[str]) -> SimulationSettings:
@@ -27,6 +30,41 @@ def read_simulation_settings(overrides: list[str]) -> SimulationSettings:
     for option in overrides:
         root = set_value(root, option)
     return build_settings(SimulationSettings, root)
+
+
+def import_files(
+    options: list[str], output: Path, *, temperature: float, progress: Progress = silent
+) -> dict[str, Any]:
+    """Import trajectory files; an interrupted call is resumed by the same call.
+
+    Parameters
+    ----------
+    options : Settings of the reference, each ``"topology=conf.gro"``; ``files`` at least.
+    output : Trajectory file to write.
+    temperature : Temperature of the simulation [K].
+    progress : Receives frames done.
+
+    Returns
+    -------
+    The summary of `beadsmith.importing.run.import_reference`.
+
+    Raises
+    ------
+    InputError : an option or a file cannot be used, or the output holds something else.
+    """
+    root = Node(value={}, where="options")
+    for option in options:
+        root = set_value(root, option)
+    settings = build_settings(ReferenceSettings, root)
+    identity = hash_data(
+        {
+            "inputs": {name: hash_path(Path(name)) for name in settings.list_inputs()},
+            "settings": to_document(settings),
+            "temperature": temperature,
+        }
+    )
+    _refuse_foreign_output(output, identity, work="import")
+    return import_reference(settings, StatePoint(temperature=temperature), output, identity=identity, progress=progress)
 
 
 def simulate_force_field(
@@ -76,7 +114,7 @@ def simulate_force_field(
             "seed": seed,
         }
     )
-    _refuse_foreign_output(output, identity)
+    _refuse_foreign_output(output, identity, work="simulation")
     return simulate(
         force_field,
         start,
@@ -96,8 +134,8 @@ def _only_temperature(temperatures: list[float]) -> float:
     return temperatures[0]
 
 
-def _refuse_foreign_output(output: Path, identity: str) -> None:
-    """Never overwrite a file that came from anything else than this very simulation."""
+def _refuse_foreign_output(output: Path, identity: str, *, work: str) -> None:
+    """Never overwrite a file that came from anything else than this very command."""
     if output.is_dir():
         raise InputError(f"the output '{output}' is a folder", fix="Give a file name such as 'simulation.h5'.")
     if not output.exists():
@@ -109,6 +147,6 @@ def _refuse_foreign_output(output: Path, identity: str) -> None:
         is_same = False
     if not is_same:
         raise InputError(
-            f"'{output}' exists and came from another simulation",
+            f"'{output}' exists and came from another {work}",
             fix="Choose another file with '--output', or delete it.",
         )
