@@ -1,7 +1,7 @@
 """`predict` against closed forms and finite differences, for pair terms and for pair networks alike."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -266,3 +266,14 @@ def test_compiled_forces_that_are_not_numbers_are_not_trusted():
     network = MiscompiledNetwork(float("nan"))
     trust_fused(network, batch, find_pairs(batch, CUTOFF))
     assert not network.is_fused
+
+
+def test_open_systems_of_one_molecule_have_no_molecular_virial():
+    positions = spread_positions(CELLS["cubic"], np.random.default_rng(13))
+    batch = make_batch(positions, None)
+    batch = replace(batch, molecule_index=torch.zeros_like(batch.molecule_index))
+    model = MODELS["both"]
+    found = predict(model, batch, find_pairs(batch, 1.0))
+    # the prior's part comes from automatic differentiation, whose sums cancel to rounding
+    scale = float((found.forces.abs().sum() * batch.positions.abs().max()).detach())
+    assert float(found.virial.abs().max()) < 1e-12 * scale

@@ -198,7 +198,12 @@ def predict_network(
         weights.expand(batch.n_sites, network.n_channels),
         create_graph=create_graph,
     )
-    virial = sum_virial(vectors, gradient, pairs.index, find_centre_offsets(batch), batch.system_index, batch.n_systems)
+    if batch.cell is None and count_molecules(batch) == batch.n_systems:
+        # forces within a molecule do not move its centre
+        virial = torch.zeros(batch.n_systems, 3, 3, dtype=torch.float64, device=vectors.device)
+    else:
+        offsets = find_centre_offsets(batch)
+        virial = sum_virial(vectors, gradient, pairs.index, offsets, batch.system_index, batch.n_systems)
     return Prediction(
         energy=_sum_by_system(energies, batch.system_index, batch.n_systems),
         forces=sum_forces(pairs.index, gradient, batch.n_sites),
@@ -287,9 +292,14 @@ def _differentiate(terms: list[AbstractEnergyTerm], batch: Batch, pairs: Pairs) 
     )
 
 
+def count_molecules(batch: Batch) -> int:
+    """Return the number of molecules in all systems."""
+    return int(batch.molecule_index[-1]) + 1
+
+
 def molecule_centres(batch: Batch) -> Float[Tensor, "molecules 3"]:
     """Return the centre of mass of each molecule [nm]; molecules must be whole."""
-    n_molecules = int(batch.molecule_index[-1]) + 1
+    n_molecules = count_molecules(batch)
     if n_molecules == batch.n_sites:
         return batch.positions.detach()
     weighted = batch.masses[:, None] * batch.positions.detach()

@@ -7,6 +7,8 @@ what stands beyond the last one is finite, and nobody reads it.
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, ignore-errors
 # numba infers types itself; annotations would only be checked at calls that Python never makes
 
+import math
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -31,10 +33,9 @@ def exponential(context, vectors, x):
     floor = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vectors.type, [vectors.type]), name)
     k = builder.call(floor, [vectors.add_product(number(0.5), x, number(1.4426950408889634))])
     f = vectors.add_product(x, k, number(-0.6931471805599453))
-    series = number(1.0)
-    for n in range(n_terms, 0, -1):
-        scaled = vectors.multiply(f, number(1.0 / n))
-        series = vectors.add_product(number(1.0), series, scaled)
+    series = number(1.0 / math.factorial(n_terms))
+    for n in range(n_terms - 1, -1, -1):
+        series = vectors.add_product(number(1.0 / math.factorial(n)), series, f)
     integers = ir.VectorType(ir.IntType(bits), LANES)
     exponent = builder.add(builder.fptosi(k, integers), ir.Constant(integers, [bias] * LANES))
     power = builder.bitcast(builder.shl(exponent, ir.Constant(integers, [fraction_bits] * LANES)), vectors.type)

@@ -12,9 +12,10 @@ pairs : Pairs by the site where they end, start of each site among them, vectors
 
 import numpy as np
 
+from beadsmith.kernels.components import deliver_, meet_
 from beadsmith.kernels.environments import allocate
 from beadsmith.kernels.gaussians import collect_parameters_, evaluate_, scale_
-from beadsmith.kernels.products import multiply_, take_dots_
+from beadsmith.kernels.products import multiply_
 from beadsmith.kernels.rows import compiled, load_direction, load_pairs, longest_row, write_gradient
 
 
@@ -37,14 +38,8 @@ def _deliver_(sums, pairs, begin, n, components, message):
     """Add u_m times its message to the sums of the site that receives it."""
     n_components, n_features = sums.shape[1:]
     for q in range(n):
-        i = pairs[3][pairs[0][begin + q]]
-        multiply_(
-            (sums, i * n_components * n_features, n_features),
-            (components, q, components.shape[1], 0),
-            (message, q * n_features, n_features),
-            (n_components, 1, n_features),
-            False,
-        )
+        at = pairs[3][pairs[0][begin + q]] * n_components * n_features
+        deliver_((sums, at), (components, q), (message, q * n_features), (n_components, n_features))
 
 
 @compiled
@@ -129,17 +124,11 @@ def message_adjoint(pairs, functions, projected, adjoint, gradient, on_projected
         scale_(functions, order, begin, n, slopes)
         _send_(message, values, n, projected, j, True)
         _send_(change, slopes, n, projected, j, True)
-        _collect_(received, pairs, begin, n, angular, adjoint)
-        _return_(on_projected, j, values, n, received, True)
         for q in range(n):
-            row, i = q * n_features, receivers[order[begin + q]]
-            take_dots_((along, q, 1), (received, row, n_features), (change, row), (1, n_features))
-            take_dots_(
-                (across, q, width),
-                (adjoint, i * n_components * n_features, n_features),
-                (message, row),
-                (n_components, n_features),
-            )
+            row, at = q * n_features, receivers[order[begin + q]] * n_components * n_features
+            lines = (received, row), (angular, q), (adjoint, at), (message, row), (change, row)
+            meet_(*lines, (along, across), (n_components, n_features))
+        _return_(on_projected, j, values, n, received, True)
         write_gradient(order, begin, n, radial, angular, along, across, gradient)
 
 

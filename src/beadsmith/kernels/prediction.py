@@ -26,9 +26,12 @@ from beadsmith.kernels.hipnn import (
     sweep_sources,
 )
 from beadsmith.kernels.one_interaction import predict_sites
-from beadsmith.kernels.products import pad
+from beadsmith.kernels.products import multiply_rows_, pad
 from beadsmith.kernels.site_layers import allocate_layers, apply_all_layers_, differentiate_all_layers_
 from beadsmith.kernels.threads import run_blocks, split_rows
+
+_NUMBERS_PER_PAIR = 1000
+"""Multiplications that take about as long as a pair of sites in a sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +59,12 @@ class _Block:
     """The numbers of one block as the kernels take them: padded, contiguous and where needed transposed."""
 
     functions: tuple[Tensor, ...]
-    matrix: Tensor
-    """V as (types × functions, features) in the first block, else as (functions × features, inputs)."""
-    self_interaction: tuple[Tensor, Tensor]
-    """W and b."""
+    matrix: np.ndarray
+    """V as (types × functions, features) in the first block, else as (inputs, functions × features)."""
+    transposed: np.ndarray
+    """The same transposed."""
+    self_interaction: tuple[np.ndarray, np.ndarray, Tensor]
+    """W as (inputs, features), W transposed, and b."""
     interaction: tuple[np.ndarray, ...]
     """What `predict_sites` wants of a first block; empty for the others."""
     layers: tuple[Any, ...]
@@ -101,8 +106,9 @@ def _pack_block(weights: BlockWeights, *, is_first: bool, cusp: float) -> _Block
         _copy(pad_last(matrices.transpose(1, 2))),
         _copy(pad_last(torch.stack([bias for _, bias in weights.layers]))),
     )
-    matrix = _mixing(weights.interaction) if is_first else _pad_both(weights.interaction).flatten(0, 1)
+    matrix = _mixing(weights.interaction) if is_first else _pad_both(weights.interaction).flatten(0, 1).T
     matrix_in, bias = weights.self_interaction
+    inwards = _pad_both(matrix_in).T
     by_type: tuple[np.ndarray, ...] = ()
     if is_first:
         n_types = matrix_in.shape[1]
@@ -113,8 +119,9 @@ def _pack_block(weights: BlockWeights, *, is_first: bool, cusp: float) -> _Block
         by_type = tuple(_copy(part) for part in (matrix, matrix.T, mixed, *first_inputs))
     return _Block(
         functions=tuple(_own(pad_last(part)) for part in weights.functions),
-        matrix=_own(matrix),
-        self_interaction=(_own(_pad_both(matrix_in)), _own(pad_last(bias))),
+        matrix=_copy(matrix),
+        transposed=_copy(matrix.T),
+        self_interaction=(_copy(inwards), _copy(inwards.T), _own(pad_last(bias))),
         interaction=by_type,
         layers=layers,
         readout=_own(pad_last(weights.readout)),
@@ -150,14 +157,15 @@ def predict(
         _run_layers(differentiate_all_layers_, rows, stage)
         own = np.zeros_like(rows.vectors)
         if stage.projected is None:
-            adjoint = as_array((stage.tensors @ block.matrix.T).unflatten(2, (rows.n_kinds, -1)))
-            sweep_sites(environments.environment_adjoint, rows, block.functions, adjoint, own)
+            adjoint = _multiply(stage.tensors, block.transposed)
+            adjoint = adjoint.view(rows.n_sites, block.n_components, rows.n_kinds, -1)
+            sweep_sites(environments.environment_adjoint, rows, block.functions, adjoint.numpy(), own)
         else:
             on_projected = torch.empty_like(stage.projected)
             more = (stage.projected.numpy(), stage.tensors.numpy(), own, on_projected.numpy())
             sweep_sources(messages.message_adjoint, rows, block.functions, *more)
-            from_next = stage.features + stage.inner @ block.self_interaction[0]
-            from_next = from_next + on_projected.flatten(1) @ block.matrix
+            from_next = stage.features + _multiply(stage.inner, block.self_interaction[1])
+            from_next += _multiply(on_projected.flatten(1), block.transposed)
         gradient = gradient + torch.from_numpy(own)
     return energies, torch.as_tensor(gradient)
 
@@ -183,17 +191,29 @@ def _enter(rows: Rows, types: Tensor, block: _Block, entering: Tensor | None) ->
         shape = (rows.n_sites, block.n_components, rows.n_kinds, block.functions[0].shape[0])
         sums = np.empty(shape, rows.vectors.dtype)
         sweep_sites(environments.sum_environments, rows, block.functions, sums)
-        tensors = torch.from_numpy(sums).flatten(2) @ block.matrix
+        mixed = _multiply(torch.from_numpy(sums).flatten(2), block.matrix)
+        tensors = mixed.view(rows.n_sites, block.n_components, n_features)
         inner, features = (torch.from_numpy(part).index_select(0, types) for part in block.interaction[3:])
     else:
-        projected = (entering @ block.matrix.T).unflatten(1, (-1, n_features))
+        projected = _multiply(entering, block.matrix).unflatten(1, (-1, n_features))
         tensors = add_parts(
             sweep_sources(messages.sum_messages, rows, block.functions, projected.numpy(), block.n_components)
         )
-        inner, features = functional.linear(entering, *block.self_interaction), entering.clone()
+        inner, features = _multiply(entering, block.self_interaction[0]), entering.clone()
+        inner += block.self_interaction[2]
     shape_of_memory = (len(block.layers[2]) // 2 + 1, len(block.layers[0]))
     memory = allocate_layers(rows.n_sites, n_features, shape_of_memory, rows.vectors.dtype)
     return _Stage(block, projected, tensors, inner, features, memory)
+
+
+def _multiply(left: Tensor, right: np.ndarray) -> Tensor:
+    """Return the product of two matrices, on all threads; leading axes of the left one are rows."""
+    rows = left.reshape(-1, len(right)).numpy()
+    result = np.empty((len(rows), right.shape[1]), rows.dtype)
+    # a product of this many numbers takes about as long as a pair
+    pairs = np.arange(len(rows) + 1) * (right.size // _NUMBERS_PER_PAIR + 1)
+    run_blocks(lambda start, stop: multiply_rows_(result, rows, right, start, stop), split_rows(pairs))
+    return torch.from_numpy(result)
 
 
 def _run_layers(kernel: Callable[..., None], rows: Rows, stage: _Stage) -> None:

@@ -7,7 +7,7 @@ lie anywhere, and the right one and the result by whole vectors of `LANES` numbe
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, ignore-errors
 # numba infers types itself; annotations would only be checked at calls that Python never makes
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -16,6 +16,11 @@ from beadsmith.kernels.rows import compiled
 
 LANES = 8
 """Numbers in a vector: AVX2 in float32; wider registers gain nothing on most processors."""
+
+WIDEST = 4 if binding.get_host_cpu_features().get("avx512vl", False) else 3
+"""Vectors in a row of a tile: with its four rows, the line of the right matrix and one factor they fill 16 registers,
+or two thirds of the 32 that processors with AVX-512 have. One more, and totals would move between registers and memory.
+"""
 
 _FLAGS = ("contract", "reassoc", "nsz", "arcp")
 _INDEX = ir.IntType(64)
@@ -83,6 +88,14 @@ def data_of(context, builder, signature, arguments, k):
     return context.make_array(signature.args[k])(context, builder, arguments[k]).data
 
 
+def add_up(builder, vectors, value):
+    """Return the sum of the numbers of a vector."""
+    element = vectors.type.element
+    name = f"llvm.vector.reduce.fadd.v{LANES}f{8 * vectors.width}"
+    add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(element, [element, vectors.type]), name)
+    return builder.call(add, [ir.Constant(element, 0.0), value], fastmath=_FLAGS)
+
+
 def _product_tile(n_rows, n_vectors):
     """Return an intrinsic for n_rows × (n_vectors · LANES) numbers of a product."""
 
@@ -148,13 +161,8 @@ def _dot_tile(n_rows):
                 for r, memory in enumerate(totals):
                     start = builder.add(builder.add(left_at, builder.mul(left_row, _INDEX(r))), along)
                     builder.store(vectors.add_product(builder.load(memory), vectors.load(left, start), value), memory)
-            element = vectors.type.element
-            name = f"llvm.vector.reduce.fadd.v{LANES}f{8 * vectors.width}"
-            add = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(element, [element, vectors.type]), name
-            )
             for r, memory in enumerate(totals):
-                total = builder.call(add, [ir.Constant(element, 0.0), builder.load(memory)], fastmath=_FLAGS)
+                total = add_up(builder, vectors, builder.load(memory))
                 builder.store(total, builder.gep(result, [builder.add(at, builder.mul(stride, _INDEX(r)))]))
             return context.get_dummy_value()
 
@@ -186,31 +194,33 @@ def multiply_(result, left, right, shape, is_fresh):
     column = 0
     while column < width:
         rest = (width - column) // LANES
+        # two middling tiles instead of the widest and a single vector
+        n_vectors = WIDEST - 1 if rest == WIDEST + 1 else min(rest, WIDEST)
         here, there = at + column, right_at + column
         row = 0
         while row < n_rows:
             p, q = here + row * stride, left_at + row * left_row
             if row + 4 <= n_rows:
-                if rest >= 4:
+                if n_vectors == 4:
                     _four_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif rest == 3:
+                elif n_vectors == 3:
                     _four_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif rest == 2:
+                elif n_vectors == 2:
                     _four_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
                 else:
                     _four_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
                 row += 4
             else:
-                if rest >= 4:
+                if n_vectors == 4:
                     _one_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif rest == 3:
+                elif n_vectors == 3:
                     _one_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif rest == 2:
+                elif n_vectors == 2:
                     _one_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
                 else:
                     _one_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
                 row += 1
-        column += min(rest, 4) * LANES
+        column += n_vectors * LANES
 
 
 @compiled
@@ -236,3 +246,21 @@ def take_dots_(result, left, right, shape):
         else:
             _one_dot(c, at + row * stride, stride, a, left_at + row * left_row, left_row, b, right_at, width)
             row += 1
+
+
+_ROWS = 64
+"""Rows of the left matrix that are multiplied together: they stay in the second cache while the right one passes."""
+
+
+@compiled
+def multiply_rows_(result, left, right, start, stop):
+    """Fill the rows from `start` to `stop` of the product of two whole matrices, all without gaps."""
+    depth, width = right.shape
+    for row in range(start, stop, _ROWS):
+        multiply_(
+            (result, row * width, width),
+            (left, row * depth, depth, 1),
+            (right, 0, width),
+            (min(_ROWS, stop - row), depth, width),
+            True,
+        )

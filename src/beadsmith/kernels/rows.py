@@ -12,6 +12,7 @@ file, delete `__pycache__` beside it (`make clean` does).
 # numba infers types itself; annotations would only be checked at calls that Python never makes
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -23,11 +24,13 @@ _FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
 def compiled(function):
     """Compile a function at its first call, and keep the machine code on disk where that is possible."""
+    # a division that may raise is no vector instruction
+    options: Any = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
     try:
-        return njit(cache=True, nogil=True, fastmath=_FAST_MATH)(function)
+        return njit(cache=True, **options)(function)
     except RuntimeError:
         # neither the package's folder nor the user's cache folder can be written to
-        return njit(nogil=True, fastmath=_FAST_MATH)(function)
+        return njit(**options)(function)
 
 
 def exp_of_negative(x):
