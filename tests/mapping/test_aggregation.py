@@ -24,8 +24,8 @@ def random_case(seed, *, n_atoms=9, n_beads=2, n_groups=6):
 
 
 def test_sum_map_has_unit_weight_on_the_atoms_of_a_bead():
-    weights = np.array([[0.2, 0.8, 0.0], [0.0, 0.0, 1.0]])
-    np.testing.assert_array_equal(sum_weights(weights), [[1, 1, 0], [0, 0, 1]])
+    members = np.array([[True, True, False], [False, False, True]])
+    np.testing.assert_array_equal(sum_weights(members, np.arange(3)), [[1, 1, 0], [0, 0, 1]])
 
 
 def test_single_atom_bead_takes_the_force_on_its_atom():

@@ -12,7 +12,8 @@ from beadsmith.geometry import minimum_image
 from beadsmith.io.h5md import open_trajectory, read_trajectory, write_trajectory
 from beadsmith.io.parts import PartStore
 from beadsmith.mapping import apply
-from beadsmith.mapping.apply import MappingSettings, build_molecule_tree, map_reference
+from beadsmith.mapping.apply import build_molecule_tree, map_reference
+from beadsmith.mapping.settings import MappingSettings
 from beadsmith.trajectory import Trajectory, frame_fields
 from example_molecules import ALCOHOL, DIMER, build_topology, make_reference
 from example_systems import CELLS
@@ -265,13 +266,13 @@ def test_rigid_molecule_without_bonds_is_joined_by_its_constraints():
 
 
 def test_broken_rule_of_rigid_groups_stops_the_mapping(tmp_path, monkeypatch):
-    monkeypatch.setattr(apply, "optimal_weights", lambda *_, **__: np.array([[1.0, 1.1, 0.4]]))
+    monkeypatch.setattr(apply, "fit_weights", lambda *_, **__: np.array([[1.0, 1.1, 0.4]]))
     with pytest.raises(InputError, match="biased"):
         run(tmp_path, make_reference(build_topology(ALCOHOL)))
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beads": "atom"}, {"forces": "slice"}, {"regularization": -1.0}, {"chunk_frames": 0}]
+    "wrong", [{"beads": "atom"}, {"forces": "net"}, {"noise_width": 0.2}, {"regularization": -1.0}, {"chunk_frames": 0}]
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):

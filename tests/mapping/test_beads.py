@@ -16,6 +16,7 @@ def two_bead_template(molecules):
     return BeadTemplate(
         molecules=molecules,
         position_weights=np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]),
+        members=np.array([[True, False, False], [False, True, True]]),
         rigid_groups=np.array([0, 1, 1]),
         names=("head", "tail"),
         type_names=("P", "Q"),
@@ -42,7 +43,7 @@ def test_bead_is_named_after_its_molecule_and_has_its_mass():
 
 def test_map_of_interleaved_kinds_reads_each_molecules_own_atoms():
     templates = center_of_mass(MIXTURE)
-    matrix = repeat_weights(templates, tuple(t.position_weights for t in templates)).matrix.toarray()
+    matrix = repeat_weights(templates, tuple(t.position_weights for t in templates), n_atoms=10).matrix.toarray()
     owner = np.zeros((4, 10))
     owner[MIXTURE.molecule_index, np.arange(10)] = MIXTURE.masses
     np.testing.assert_allclose(matrix, owner / owner.sum(axis=1, keepdims=True), rtol=1e-15)

@@ -7,7 +7,7 @@ from typing import Annotated
 from beadsmith.analysis.evaluate import EvaluationSettings
 from beadsmith.errors import InputError
 from beadsmith.importing.settings import ReferenceSettings
-from beadsmith.mapping.apply import MappingSettings
+from beadsmith.mapping.settings import MappingSettings
 from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings

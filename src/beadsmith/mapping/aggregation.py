@@ -9,15 +9,76 @@ weights in a liquid.
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from beadsmith.errors import InputError
 from beadsmith.mapping.constraints import group_indicator
 
+TOLERANCE = 1e-9
+"""How far B Cᵀ may be from 1, and weights of a rigid group from each other: the maps are built in float64 from sums of
+at most some thousand weights of order 1, good to about 1e-13; a wrong map is off by an atom's weight, 1e-3 or more."""
 
-def sum_weights(position_weights: Float[np.ndarray, "beads atoms"]) -> Float[np.ndarray, "beads atoms"]:
-    """Return the map that adds up the forces on all atoms of each bead."""
+
+def slice_weights(position_weights: Float[np.ndarray, "beads atoms"]) -> Float[np.ndarray, "beads atoms"]:
+    """Return the map that takes the forces on the atoms that carry a bead's position, and nothing else.
+
+    Biased where one of these atoms is rigidly joined to an atom outside (see `find_bias`).
+    """
     return (position_weights != 0.0).astype(np.float64)
+
+
+def uniform_weights(
+    position_weights: Float[np.ndarray, "beads atoms"], groups: Int[np.ndarray, "atoms"]
+) -> Float[np.ndarray, "beads atoms"]:
+    """Return the map that adds up the forces on the atoms that carry a bead's position and on all rigidly joined ones.
+
+    Source: A. Krämer et al., J. Phys. Chem. Lett. 14, 3970 (2023), the basic aggregation.
+    """
+    return _complete_groups(position_weights != 0.0, groups)
+
+
+def sum_weights(
+    members: Bool[np.ndarray, "beads atoms"], groups: Int[np.ndarray, "atoms"]
+) -> Float[np.ndarray, "beads atoms"]:
+    """Return the map that adds up the forces on all atoms of each bead and on all that are rigidly joined to them."""
+    return _complete_groups(members, groups)
+
+
+def _complete_groups(
+    chosen: Bool[np.ndarray, "beads atoms"], groups: Int[np.ndarray, "atoms"]
+) -> Float[np.ndarray, "beads atoms"]:
+    indicator = group_indicator(groups)
+    return ((chosen @ indicator > 0.0) @ indicator.T > 0.0).astype(np.float64)
+
+
+def find_bias(
+    weights: Float[np.ndarray, "beads atoms"],
+    position_weights: Float[np.ndarray, "beads atoms"],
+    groups: Int[np.ndarray, "atoms"],
+) -> str | None:
+    """Return why the labels of a force map are biased, or None if they are not.
+
+    The structural rule: B Cᵀ = 1 and equal weights within every rigid group. Neither noise nor loss shows a breach.
+    """
+    for group in range(int(groups.max()) + 1):
+        inside = np.flatnonzero(groups == group)
+        spread = np.ptp(weights[:, inside], axis=1)
+        bead = int(np.argmax(spread))
+        if spread[bead] > TOLERANCE:
+            low, high = inside[np.argmin(weights[bead, inside])], inside[np.argmax(weights[bead, inside])]
+            return (
+                f"atoms {high} and {low} are rigidly joined but enter bead {bead} with the weights "
+                f"{weights[bead, high]:.3g} and {weights[bead, low]:.3g}; the constraint force between them is missing "
+                "from the data and cancels only at equal weights"
+            )
+    error = weights @ position_weights.T - np.eye(len(weights))
+    first, second = np.unravel_index(np.argmax(np.abs(error)), error.shape)
+    if not abs(error[first, second]) <= TOLERANCE:
+        return (
+            f"the force on bead {first} answers to a move of bead {second} by {error[first, second]:+.3g} too much "
+            "(B Cᵀ is not 1)"
+        )
+    return None
 
 
 def optimal_weights(
@@ -63,3 +124,30 @@ def optimal_weights(
     # least squares: without forces, or with fewer frames than groups, the smallest of the equally good maps
     steps = np.linalg.lstsq(free.T @ quadratic @ free, -free.T @ quadratic @ particular, rcond=None)[0]
     return (particular + free @ steps).T @ indicator.T
+
+
+def blurred_weights(
+    optimal: Float[np.ndarray, "beads atoms"],
+    mean_squares: Float[np.ndarray, "beads beads"],
+    *,
+    noise_width: float,
+    kT: float,
+) -> Float[np.ndarray, "beads atoms"]:
+    """Return the atoms' part of the noise-augmented force map of least noise, for beads at R' = C r + s ε.
+
+    With ε normal, R' is a particle of the energy u(r) + kT |R' - C r|² / 2s². Its own force is the score
+    ψ = -kT ε / s, that on the atoms f - Cᵀψ, and every map ψ + B (f - Cᵀψ) = B f + (1 - B Cᵀ) ψ whose B is constant
+    over rigid groups is unbiased for the blurred potential of mean force. Its mean square is least, without any
+    constraint, at B = κ C (P + κ CᵀC)⁻¹ with κ = (kT/s)² and P = <f fᵀ>, which is (1 + Q/κ)⁻¹ B₀ for the optimal map
+    B₀ without noise and Q = B₀ P B₀ᵀ. For s → 0 it becomes B₀.
+
+    Parameters
+    ----------
+    optimal : B₀ [1].
+    mean_squares : Q: mean product of the bead forces of that map, per component [(kJ/mol/nm)²].
+    noise_width : s [nm].
+    kT : Thermal energy [kJ/mol].
+
+    Source: A. E. P. Durumeric et al., arXiv:2407.01286 (2024), who solve the same problem by quadratic programming.
+    """
+    return np.linalg.solve(np.eye(len(optimal)) + (noise_width / kT) ** 2 * mean_squares, optimal)

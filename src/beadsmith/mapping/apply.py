@@ -7,9 +7,9 @@ them part by part, so that an interrupted run goes on where it was.
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,10 +18,13 @@ from beadsmith.errors import InputError
 from beadsmith.geometry import build_spanning_tree, largest_extent, make_whole, wrap
 from beadsmith.io.h5md import StoredTrajectory, open_trajectory
 from beadsmith.io.parts import PartStore
-from beadsmith.mapping.aggregation import optimal_weights, sum_weights
-from beadsmith.mapping.beads import BeadTemplate, center_of_mass, describe_beads, repeat_weights
-from beadsmith.mapping.noise import ForceProducts, compare_noise, sum_force_products
+from beadsmith.mapping.aggregation import find_bias
+from beadsmith.mapping.beads import BeadTemplate, describe_beads, repeat_weights
+from beadsmith.mapping.coverage import describe_coverage
+from beadsmith.mapping.definitions import build_templates
+from beadsmith.mapping.noise import ForceProducts, compare_noise, fit_weights, plain_weights, sum_force_products
 from beadsmith.mapping.record import Mapping
+from beadsmith.mapping.settings import MappingSettings
 from beadsmith.progress import Progress, silent
 from beadsmith.topology import Topology, group_equal_molecules
 from beadsmith.trajectory import Trajectory
@@ -30,39 +33,6 @@ from beadsmith.trajectory import Trajectory
 _SITES_PER_CHUNK = 500_000
 
 _AVERAGED_FIELDS = ("n_averaged", "force_noise", "response_forces")
-
-_SCHEMES = {"center_of_mass": center_of_mass}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MappingSettings:
-    """How atoms become beads."""
-
-    beads: Literal["center_of_mass"] = "center_of_mass"
-    """Bead scheme: one bead per molecule at its centre of mass."""
-    forces: Literal["optimal", "sum"] = "optimal"
-    """Force map: the unbiased linear map of least noise, or the plain sum over the atoms of a bead."""
-    regularization: float = 1e-6
-    """Weight of the squared force-map weights against the mean squared force on an atom; keeps the optimum defined
-    when there are fewer frames than atoms. The default is far below any physical stiffness."""
-    chunk_frames: int | None = None
-    """Frames held in memory at once and saved together; chosen from the number of atoms if not given."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work.
-
-        Raises
-        ------
-        InputError : a value is out of range.
-        """
-        if self.beads not in _SCHEMES:
-            raise InputError(f"mapping.beads is '{self.beads}', expected one of {sorted(_SCHEMES)}")
-        if self.forces not in ("optimal", "sum"):
-            raise InputError(f"mapping.forces is '{self.forces}', expected 'optimal' or 'sum'")
-        if not 0.0 <= self.regularization <= 1.0:
-            raise InputError(f"mapping.regularization is {self.regularization}, expected 0 to 1")
-        if self.chunk_frames is not None and self.chunk_frames < 1:
-            raise InputError(f"mapping.chunk_frames is {self.chunk_frames}, expected at least 1")
 
 
 def map_reference(
@@ -95,7 +65,7 @@ def map_reference(
         _refuse_unmappable(stored)
         chunk_frames = settings.chunk_frames or max(1, _SITES_PER_CHUNK // stored.topology.n_sites)
         began = time.perf_counter()
-        templates = _SCHEMES[settings.beads](stored.topology)
+        templates = build_templates(stored.topology, settings)
         store = PartStore(output, identity)
         n_saved = store.n_frames
         chunks = _count(stored.iterate(chunk_frames), progress, 2 * stored.n_frames)
@@ -111,18 +81,27 @@ def map_reference(
 def fit_force_weights(
     products: tuple[ForceProducts, ...], templates: tuple[BeadTemplate, ...], settings: MappingSettings
 ) -> tuple[Float[np.ndarray, "_beads _atoms"], ...]:
-    """Return the force map of each template that the settings ask for."""
-    if settings.forces == "sum":
-        return tuple(sum_weights(template.position_weights) for template in templates)
-    return tuple(
-        optimal_weights(
-            product.mean(),
-            template.position_weights,
-            template.rigid_groups,
-            regularization=settings.regularization,
-        )
-        for product, template in zip(products, templates, strict=True)
-    )
+    """Return the force map of each template that the settings ask for.
+
+    Raises
+    ------
+    InputError : the map would be biased.
+    """
+    found = []
+    for product, template in zip(products, templates, strict=True):
+        if settings.forces == "optimal":
+            weights = fit_weights(product, template, regularization=settings.regularization)
+        else:
+            weights = plain_weights(settings.forces, template)
+        reason = find_bias(weights, template.position_weights, template.rigid_groups)
+        if reason is not None:
+            raise InputError(
+                f"mapping.forces is '{settings.forces}', which is biased for molecule "
+                f"'{template.molecules.name}': {reason}",
+                fix="Use forces: optimal; or uniform, if the beads share no atom and no rigid group.",
+            )
+        found.append(weights)
+    return tuple(found)
 
 
 def build_mapping(
@@ -137,8 +116,10 @@ def build_mapping(
     InputError : the force map would be biased (see `Mapping`).
     """
     return Mapping(
-        position_map=repeat_weights(templates, tuple(template.position_weights for template in templates)),
-        force_map=repeat_weights(templates, force_weights),
+        position_map=repeat_weights(
+            templates, tuple(template.position_weights for template in templates), n_atoms=topology.n_sites
+        ),
+        force_map=repeat_weights(templates, force_weights, n_atoms=topology.n_sites),
         topology=describe_beads(templates),
         constraints=topology.constraints,
     )
@@ -275,6 +256,7 @@ def _describe(
         "beads": settings.beads,
         "forces": settings.forces,
         "regularization": settings.regularization,
+        "coverage": describe_coverage(topology, templates),
         "n_beads": sum(template.molecules.n_molecules * template.n_beads for template in templates),
         "molecules": [
             {

@@ -1,19 +1,22 @@
-"""Bead schemes: which atoms of a molecule make which bead, and what the beads are.
+"""Bead templates: what the beads of one molecule kind are, and the same repeated over all its molecules.
 
-A scheme is a function from a topology to one `BeadTemplate` per molecule kind; everything else here repeats
-templates over all molecules. A scheme with several beads per molecule is one more function.
+`definitions` builds templates from the settings; molecules without beads have no template.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sparse
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from beadsmith.errors import InputError
 from beadsmith.linear_map import LinearMap
 from beadsmith.mapping.constraints import find_rigid_groups, groups_in_molecule
 from beadsmith.topology import MoleculeKind, Topology, group_equal_molecules
+
+
+def _no_terms(width: int) -> np.ndarray:
+    return np.zeros((0, width), dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,8 @@ class BeadTemplate:
     """The molecules and their atoms."""
     position_weights: Float[np.ndarray, "beads atoms"]
     """Weight of each atom in each bead position [1]; rows sum to 1."""
+    members: Bool[np.ndarray, "beads atoms"]
+    """Whether an atom belongs to a bead; all that carry its position do."""
     rigid_groups: Int[np.ndarray, "atoms"]
     """Rigid group of each atom, numbered from 0 within the molecule."""
     names: tuple[str, ...]
@@ -36,6 +41,14 @@ class BeadTemplate:
     """Residue of each bead, counted within the molecule."""
     residue_names: tuple[str, ...]
     """Names of the molecule's residues."""
+    bonds: Int[np.ndarray, "_bonds 2"] = field(default_factory=lambda: _no_terms(2))
+    """Bonded pairs of beads, counted within the molecule."""
+    angles: Int[np.ndarray, "_angles 3"] = field(default_factory=lambda: _no_terms(3))
+    """Bead triples along bonds."""
+    dihedrals: Int[np.ndarray, "_dihedrals 4"] = field(default_factory=lambda: _no_terms(4))
+    """Bead quadruples along bonds."""
+    impropers: Int[np.ndarray, "_impropers 4"] = field(default_factory=lambda: _no_terms(4))
+    """Improper dihedrals."""
 
     @property
     def n_beads(self) -> int:
@@ -64,6 +77,7 @@ def center_of_mass(topology: Topology) -> tuple[BeadTemplate, ...]:
         templates[kind.name] = BeadTemplate(
             molecules=kind,
             position_weights=(masses / masses.sum())[None],
+            members=np.ones((1, len(masses)), dtype=bool),
             rigid_groups=groups_in_molecule(groups, kind),
             names=(kind.name,),
             type_names=(kind.name,),
@@ -83,9 +97,9 @@ def place_beads(templates: tuple[BeadTemplate, ...]) -> tuple[Int[np.ndarray, "_
 
 
 def repeat_weights(
-    templates: tuple[BeadTemplate, ...], weights: tuple[Float[np.ndarray, "_beads _atoms"], ...]
+    templates: tuple[BeadTemplate, ...], weights: tuple[Float[np.ndarray, "_beads _atoms"], ...], *, n_atoms: int
 ) -> LinearMap:
-    """Return the map that applies the weights of each template to all its molecules."""
+    """Return the map that applies the weights of each template to all its molecules; `n_atoms` counts all atoms."""
     rows, columns, values = [], [], []
     for template, block, beads in zip(templates, weights, place_beads(templates), strict=True):
         bead, atom = np.nonzero(block)
@@ -94,14 +108,14 @@ def repeat_weights(
         values.append(np.tile(block[bead, atom], len(beads)))
     shape = (
         sum(template.molecules.n_molecules * template.n_beads for template in templates),
-        sum(template.molecules.sites.size for template in templates),
+        n_atoms,
     )
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     return LinearMap(matrix=sparse.csr_array(sparse.coo_array(entries, shape=shape)))
 
 
 def describe_beads(templates: tuple[BeadTemplate, ...]) -> Topology:
-    """Return the topology of all beads. It has no bonded terms: one bead per molecule has none."""
+    """Return the topology of all beads, with the bonded terms of each template in every molecule."""
     beads = place_beads(templates)
     molecules = _first_of_each_molecule(templates, (1,) * len(templates))
     residues = _first_of_each_molecule(templates, tuple(len(t.residue_names) for t in templates))
@@ -126,12 +140,22 @@ def describe_beads(templates: tuple[BeadTemplate, ...]) -> Topology:
         molecule_index=molecule_index,
         residue_index=residue_index,
         residue_names=tuple(residue_names),
-        bonds=np.zeros((0, 2), dtype=np.int64),
-        angles=np.zeros((0, 3), dtype=np.int64),
-        dihedrals=np.zeros((0, 4), dtype=np.int64),
-        impropers=np.zeros((0, 4), dtype=np.int64),
-        constraints=np.zeros((0, 2), dtype=np.int64),
+        bonds=_repeat_terms([template.bonds for template in templates], beads),
+        angles=_repeat_terms([template.angles for template in templates], beads),
+        dihedrals=_repeat_terms([template.dihedrals for template in templates], beads),
+        impropers=_repeat_terms([template.impropers for template in templates], beads),
+        constraints=_no_terms(2),
     )
+
+
+def _repeat_terms(
+    terms: list[Int[np.ndarray, "_terms width"]], beads: tuple[Int[np.ndarray, "_molecules _beads"], ...]
+) -> Int[np.ndarray, "_all_terms width"]:
+    """Return bonded terms of templates as terms of all beads, in the order of the beads."""
+    repeated = np.concatenate(
+        [indices[:, term].reshape(-1, term.shape[1]) for term, indices in zip(terms, beads, strict=True)]
+    )
+    return repeated[np.argsort(repeated.min(axis=1), kind="stable")] if len(repeated) else repeated
 
 
 def _first_of_each_molecule(

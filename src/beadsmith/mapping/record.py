@@ -8,11 +8,8 @@ from jaxtyping import Int
 
 from beadsmith.errors import InputError
 from beadsmith.linear_map import LinearMap
+from beadsmith.mapping.aggregation import TOLERANCE
 from beadsmith.topology import Topology
-
-# the maps are built in float64 from sums of at most some thousand weights of order 1, good to about 1e-13;
-# a wrong map (an atom forgotten, a group split) is off by the weight of an atom, 1e-3 or more
-_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +20,10 @@ class Mapping:
     only if B Cᵀ = 1 and every row of B is constant over each rigid group. Maps that obey differ in their noise only.
     Source: W. G. Noid et al., J. Chem. Phys. 128, 244114 (2008); A. Krämer et al.,
     J. Phys. Chem. Lett. 14, 3970 (2023), for rigid groups.
+
+    With a noise width s the beads are at C r + s ε and the labels are B f + (1 - B Cᵀ) ψ with the score
+    ψ = -kT ε / s: unbiased, for the blurred potential of mean force, for every B that is constant over rigid groups
+    (see `aggregation.blurred_weights`).
     """
 
     position_map: LinearMap
@@ -35,6 +36,8 @@ class Mapping:
     """Pairs of atoms at fixed distance in the simulation that made the forces."""
     noise_width: float | None = None
     """Width of Gaussian noise added to bead positions [nm], or None."""
+    noise_seed: int = 1
+    """Seed of that noise: equal seeds give each frame the same noise."""
 
     def __post_init__(self) -> None:
         """Refuse maps whose forces are not those of the beads.
@@ -50,13 +53,22 @@ class Mapping:
                 f"position map {positions.shape}, force map {forces.shape} and {self.topology.n_sites} beads do not fit"
             )
         self._check_position_rows()
-        self._check_orthogonality()
+        if self.noise_width is None:
+            self._check_orthogonality()
+        elif not (self.noise_width > 0.0 and np.all(np.isfinite(forces.data))):
+            raise InputError(f"noise width is {self.noise_width} nm, expected > 0, and finite force weights")
         self._check_rigid_groups()
+
+    @property
+    def score_map(self) -> LinearMap:
+        """1 - B Cᵀ, shape (n_beads, n_beads): how the score of the noise enters the labels."""
+        product = self.force_map.matrix @ self.position_map.matrix.T
+        return LinearMap(matrix=sparse.csr_array(sparse.eye_array(self.force_map.n_beads) - product))
 
     def _check_position_rows(self) -> None:
         sums = np.asarray(self.position_map.matrix.sum(axis=1))
         worst = int(np.argmax(np.abs(sums - 1.0)))
-        if not abs(sums[worst] - 1.0) <= _TOLERANCE:
+        if not abs(sums[worst] - 1.0) <= TOLERANCE:
             raise InputError(
                 f"position weights of bead {worst} ('{self.topology.names[worst]}') sum to {sums[worst]:.6g}, "
                 "expected 1",
@@ -67,7 +79,7 @@ class Mapping:
         product = self.force_map.matrix @ self.position_map.matrix.T
         error = sparse.coo_array(product - sparse.eye_array(self.force_map.n_beads))
         deviation = np.abs(error.data)
-        if not np.all(deviation <= _TOLERANCE):
+        if not np.all(deviation <= TOLERANCE):
             worst = int(np.argmax(np.nan_to_num(deviation, nan=np.inf)))
             i, j = error.coords[0][worst], error.coords[1][worst]
             raise InputError(
@@ -79,7 +91,7 @@ class Mapping:
         columns = sparse.csc_array(self.force_map.matrix)
         first, second = self.constraints.T
         difference = sparse.coo_array(columns[:, first] - columns[:, second])
-        if len(difference.data) and np.abs(difference.data).max() > _TOLERANCE:
+        if len(difference.data) and np.abs(difference.data).max() > TOLERANCE:
             worst = int(np.argmax(np.abs(difference.data)))
             bead, pair = difference.coords[0][worst], difference.coords[1][worst]
             raise InputError(
