@@ -132,15 +132,15 @@ def make_whole(
 def largest_extent(
     whole: Float[np.ndarray, "frames sites 3"],
     cell: Float[np.ndarray, "frames 3 3"],
-    first_sites: Int[np.ndarray, "molecules"],
-) -> Float[np.ndarray, "molecules"]:
-    """Return how far each molecule reaches across the cell, as a fraction of the cell: the largest of all frames.
+    first_sites: Int[np.ndarray, "groups"],
+) -> Float[np.ndarray, "groups"]:
+    """Return how far each group of sites reaches across the cell, as a fraction of the cell: the largest of all frames.
 
     Parameters
     ----------
     whole : Positions of unbroken molecules [nm].
     cell : Cell vectors [nm].
-    first_sites : First site of each molecule; its other sites follow it.
+    first_sites : First site of each group; its other sites follow it.
     """
     fractions = fractional_coordinates(whole, cell)
     upper = np.maximum.reduceat(fractions, first_sites, axis=1)

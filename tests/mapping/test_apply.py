@@ -12,7 +12,8 @@ from beadsmith.geometry import minimum_image
 from beadsmith.io.h5md import open_trajectory, read_trajectory, write_trajectory
 from beadsmith.io.parts import PartStore
 from beadsmith.mapping import apply
-from beadsmith.mapping.apply import build_molecule_tree, map_reference
+from beadsmith.mapping.apply import map_reference
+from beadsmith.mapping.frames import build_molecule_tree
 from beadsmith.mapping.settings import MappingSettings
 from beadsmith.trajectory import Trajectory, frame_fields
 from example_molecules import ALCOHOL, DIMER, build_topology, make_reference
@@ -159,11 +160,11 @@ def test_resumed_frames_are_not_mapped_again(tmp_path, monkeypatch):
     settings = MappingSettings(chunk_frames=2)
     original, first_times = apply.map_trajectory, []
 
-    def record_or_die(trajectory, *rest):
+    def record_or_die(trajectory, *rest, **options):
         first_times.append(trajectory.times[0])
         if len(first_times) == 3:
             raise KeyboardInterrupt
-        return original(trajectory, *rest)
+        return original(trajectory, *rest, **options)
 
     monkeypatch.setattr(apply, "map_trajectory", record_or_die)
     with pytest.raises(KeyboardInterrupt):
@@ -246,10 +247,10 @@ def test_averaged_labels_are_refused(tmp_path):
         run(tmp_path, replace(make_reference(MIXTURE), n_averaged=np.full(12, 100)))
 
 
-def test_molecule_wider_than_half_the_box_is_refused(tmp_path):
+def test_bead_wider_than_half_the_box_is_refused(tmp_path):
     stretched = make_reference(MIXTURE, cell=1.0 * np.eye(3), spread=0.02)
     stretched.positions[5, 2:5, 0] = [0.0, 0.3, 0.6]
-    with pytest.raises(InputError, match=r"molecule 1 \('alcohol'\) reaches across 0.60 of the cell"):
+    with pytest.raises(InputError, match=r"bead 1 \('alcohol' of 'alcohol'\) reaches across 0.60 of the cell"):
         run(tmp_path, stretched)
 
 

@@ -26,8 +26,8 @@ from beadsmith.importing.sites import (
 from beadsmith.importing.source import FrameSource, SourceFrames, open_source
 from beadsmith.importing.unit_check import UnitVerdict, judge_bonds, judge_forces, judge_lengths, judge_velocities
 from beadsmith.io.parts import PartStore
-from beadsmith.mapping.apply import build_molecule_tree
 from beadsmith.mapping.constraints import detect_constraints
+from beadsmith.mapping.frames import build_molecule_tree
 from beadsmith.progress import Progress, silent
 from beadsmith.topology import Topology
 from beadsmith.trajectory import StatePoint, Trajectory, join_trajectories

@@ -4,30 +4,37 @@ Pass 1 sums the force products that optimal force maps and noise figures are mad
 them part by part, so that an interrupted run goes on where it was.
 """
 
-import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from beadsmith.errors import InputError
-from beadsmith.geometry import build_spanning_tree, largest_extent, make_whole, wrap
 from beadsmith.io.h5md import StoredTrajectory, open_trajectory
 from beadsmith.io.parts import PartStore
 from beadsmith.mapping.aggregation import find_bias
 from beadsmith.mapping.beads import BeadTemplate, describe_beads, repeat_weights
 from beadsmith.mapping.coverage import describe_coverage
 from beadsmith.mapping.definitions import build_templates
-from beadsmith.mapping.noise import ForceProducts, compare_noise, fit_weights, plain_weights, sum_force_products
+from beadsmith.mapping.formats import read_mapping_files
+from beadsmith.mapping.frames import build_molecule_tree, map_trajectory
+from beadsmith.mapping.noise import (
+    ForceProducts,
+    blur_weights,
+    compare_noise,
+    fit_weights,
+    plain_weights,
+    sum_force_products,
+)
 from beadsmith.mapping.record import Mapping
 from beadsmith.mapping.settings import MappingSettings
 from beadsmith.progress import Progress, silent
-from beadsmith.topology import Topology, group_equal_molecules
+from beadsmith.topology import Topology
 from beadsmith.trajectory import Trajectory
+from beadsmith.units import thermal_energy
 
 # about 12 MB for each float64 array of positions or forces, a handful of which are alive at once
 _SITES_PER_CHUNK = 500_000
@@ -40,8 +47,8 @@ def map_reference(
 ) -> dict[str, Any]:
     """Map a file of atomistic frames with forces to a file of bead frames; return what was done and what it is worth.
 
-    Bead positions are those of the centres wrapped into the cell. Energy, molecular virial, cell, times, segments and
-    weights are the reference's; velocities are mapped like positions.
+    Molecules are whole, the first bead of each in the cell. Energy, cell, times, segments and weights are the
+    reference's, the molecular virial as well (see `map_trajectory`); velocities are mapped like positions.
 
     Parameters
     ----------
@@ -53,33 +60,41 @@ def map_reference(
 
     Returns
     -------
-    The beads, the weights of the force map, mean squared forces and noise removed (these are also the metadata of the
-    file), and the speed.
+    The beads, the atoms in no bead, the weights of the force map, and the noise that every map leaves (these are also
+    the metadata of the file), and the speed.
 
     Raises
     ------
-    InputError : the reference has no frames or no forces, holds NaN, or does not fit its topology; a molecule reaches
-        across half the cell; the force map would be biased.
+    InputError : the reference has no frames or no forces, holds NaN, or does not fit its topology; the beads do not
+        fit its molecules; a bead reaches across half the cell; the force map would be biased.
     """
     with open_trajectory(reference) as stored:
         _refuse_unmappable(stored)
         chunk_frames = settings.chunk_frames or max(1, _SITES_PER_CHUNK // stored.topology.n_sites)
         began = time.perf_counter()
-        templates = build_templates(stored.topology, settings)
+        templates = build_templates(stored.topology, settings, read_mapping_files(settings.files, stored.topology))
+        kT = thermal_energy(stored.state_point.temperature)
         store = PartStore(output, identity)
         n_saved = store.n_frames
         chunks = _count(stored.iterate(chunk_frames), progress, 2 * stored.n_frames)
         products = sum_force_products(chunks, templates, n_frames=stored.n_frames)
-        weights = _restore_weights(store, templates) or fit_force_weights(products, templates, settings)
-        _map_frames(stored, store, templates, weights, chunk_frames=chunk_frames, progress=progress)
-        comparison = compare_noise(products, templates, regularization=settings.regularization)
+        weights = _restore_weights(store, templates) or fit_force_weights(products, templates, settings, kT=kT)
+        mapping = build_mapping(stored.topology, templates, weights, settings)
+        _map_frames(stored, store, templates, mapping, weights, chunk_frames=chunk_frames, progress=progress)
+        comparison = compare_noise(
+            products, templates, regularization=settings.regularization, noise_width=settings.noise_width, kT=kT
+        )
         summary = {**_describe(stored.topology, templates, weights, settings), **comparison.to_json()}
         store.finish(summary)
         return {**summary, "frames_per_second": (stored.n_frames - n_saved) / (time.perf_counter() - began)}
 
 
 def fit_force_weights(
-    products: tuple[ForceProducts, ...], templates: tuple[BeadTemplate, ...], settings: MappingSettings
+    products: tuple[ForceProducts, ...],
+    templates: tuple[BeadTemplate, ...],
+    settings: MappingSettings,
+    *,
+    kT: float,
 ) -> tuple[Float[np.ndarray, "_beads _atoms"], ...]:
     """Return the force map of each template that the settings ask for.
 
@@ -100,6 +115,8 @@ def fit_force_weights(
                 f"'{template.molecules.name}': {reason}",
                 fix="Use forces: optimal; or uniform, if the beads share no atom and no rigid group.",
             )
+        if settings.noise_width is not None and settings.forces == "optimal":
+            weights = blur_weights(weights, product, template, noise_width=settings.noise_width, kT=kT)
         found.append(weights)
     return tuple(found)
 
@@ -108,6 +125,7 @@ def build_mapping(
     topology: Topology,
     templates: tuple[BeadTemplate, ...],
     force_weights: tuple[Float[np.ndarray, "_beads _atoms"], ...],
+    settings: MappingSettings,
 ) -> Mapping:
     """Return the mapping of all molecules of a topology.
 
@@ -122,55 +140,8 @@ def build_mapping(
         force_map=repeat_weights(templates, force_weights, n_atoms=topology.n_sites),
         topology=describe_beads(templates),
         constraints=topology.constraints,
-    )
-
-
-def build_molecule_tree(topology: Topology) -> tuple[Int[np.ndarray, "_edges 2"], ...]:
-    """Return the generations of bonds that join each molecule of a topology, for `geometry.make_whole`.
-
-    Raises
-    ------
-    InputError : bonds and constraints do not connect all atoms of a molecule.
-    """
-    joined = np.concatenate([topology.bonds, topology.constraints])
-    generations: list[list[np.ndarray]] = []
-    for kind in group_equal_molecules(topology):
-        first = int(kind.sites[0, 0])
-        inside = joined[(joined[:, 0] >= first) & (joined[:, 0] < first + kind.sites.shape[1])] - first
-        try:
-            tree = build_spanning_tree(kind.sites.shape[1], inside)
-        except InputError as error:
-            raise InputError(error.what, where=f"molecule '{kind.name}'", fix=error.fix) from error
-        generations.append([kind.sites[:, edges].reshape(-1, 2) for edges in tree])
-    deepest = itertools.zip_longest(*generations, fillvalue=np.zeros((0, 2), dtype=np.int64))
-    return tuple(np.concatenate(edges) for edges in deepest)
-
-
-def map_trajectory(
-    trajectory: Trajectory, mapping: Mapping, tree: tuple[Int[np.ndarray, "_edges 2"], ...]
-) -> Trajectory:
-    """Return the beads of all frames, their positions wrapped into the cell.
-
-    Parameters
-    ----------
-    trajectory : Atoms; molecules may be broken across the boundary.
-    mapping : Maps and bead topology.
-    tree : Bonds that join each molecule, from `build_molecule_tree`.
-
-    Raises
-    ------
-    InputError : a molecule reaches across half the cell.
-    """
-    whole = make_whole(trajectory.positions, trajectory.cell, tree)
-    if trajectory.cell is not None:
-        _refuse_wide_molecules(trajectory, largest_extent(whole, trajectory.cell, _first_sites(trajectory.topology)))
-    forces, velocities = trajectory.forces, trajectory.velocities
-    return replace(
-        trajectory,
-        topology=mapping.topology,
-        positions=wrap(mapping.position_map.apply(whole), trajectory.cell).astype(np.float32),
-        forces=None if forces is None else mapping.force_map.apply(forces).astype(np.float32),
-        velocities=None if velocities is None else mapping.position_map.apply(velocities).astype(np.float32),
+        noise_width=settings.noise_width,
+        noise_seed=settings.noise_seed,
     )
 
 
@@ -193,23 +164,6 @@ def _refuse_unmappable(stored: StoredTrajectory) -> None:
         )
 
 
-def _first_sites(topology: Topology) -> Int[np.ndarray, "molecules"]:
-    return np.flatnonzero(np.diff(topology.molecule_index, prepend=-1))
-
-
-def _refuse_wide_molecules(trajectory: Trajectory, extent: Float[np.ndarray, "molecules"]) -> None:
-    widest = int(np.argmax(extent))
-    if extent[widest] < 0.5:
-        return
-    topology = trajectory.topology
-    residue = topology.residue_names[topology.residue_index[_first_sites(topology)[widest]]]
-    raise InputError(
-        f"molecule {widest} ('{residue}') reaches across {extent[widest]:.2f} of the cell, expected less than 0.5, "
-        f"between {trajectory.times[0]:g} and {trajectory.times[-1]:g} ps",
-        fix="Use a larger box. If the box is large enough, check the bonds of the topology and the unit of the cell.",
-    )
-
-
 def _count(chunks: Iterator[Trajectory], progress: Progress, total: int) -> Iterator[Trajectory]:
     done = 0
     for chunk in chunks:
@@ -222,18 +176,19 @@ def _map_frames(
     stored: StoredTrajectory,
     store: PartStore,
     templates: tuple[BeadTemplate, ...],
+    mapping: Mapping,
     weights: tuple[Float[np.ndarray, "_beads _atoms"], ...],
     *,
     chunk_frames: int,
     progress: Progress,
 ) -> None:
     """Map all frames that are not saved yet, one part per chunk, with the force weights as the state."""
-    mapping = build_mapping(stored.topology, templates, weights)
-    tree = build_molecule_tree(stored.topology) if "cell" in stored.fields else ()
+    mapped = tuple(template.molecules for template in templates)
+    tree = build_molecule_tree(stored.topology, mapped) if "cell" in stored.fields else ()
     state = {f"force_weights_{k}": block for k, block in enumerate(weights)}
     while store.n_frames < stored.n_frames:
         chunk = stored.read(slice(store.n_frames, store.n_frames + chunk_frames))
-        store.append(map_trajectory(chunk, mapping, tree), state)
+        store.append(map_trajectory(chunk, mapping, tree, first_frame=store.n_frames), state)
         progress(stored.n_frames + store.n_frames, 2 * stored.n_frames, "mapping")
 
 
@@ -256,6 +211,7 @@ def _describe(
         "beads": settings.beads,
         "forces": settings.forces,
         "regularization": settings.regularization,
+        "noise_width": settings.noise_width,
         "coverage": describe_coverage(topology, templates),
         "n_beads": sum(template.molecules.n_molecules * template.n_beads for template in templates),
         "molecules": [

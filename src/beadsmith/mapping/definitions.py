@@ -169,13 +169,13 @@ def _apply_definitions(
                 f"mapping.definitions know some residues of molecule '{name}' but not '{residue}'",
                 fix="Define its beads too, choose 'beads: residue' for the rest, or name it under 'omit'.",
             )
-        if definition is None:
+        if definition is None and settings.beads == "residue":
+            # by number: the atoms of a residue may have equal names
+            bead = BeadDefinition(name=residue, atoms=tuple(f"#{atom + 1}" for atom in atoms.tolist()))
+            definition = MoleculeBeads(name=residue, beads=(bead,))
+        elif definition is None:
             names = [molecule.names[atom] for atom in atoms.tolist()]
             definition = define_residue(settings.beads, residue, names)
-            if definition is not None and settings.beads == "residue":
-                # by number: the atoms of a residue may have equal names
-                bead = BeadDefinition(name=residue, atoms=tuple(f"#{atom + 1}" for atom in atoms.tolist()))
-                definition = MoleculeBeads(name=residue, beads=(bead,))
         if definition is not None:
             parts.append(_find_atoms(molecule, definition, atoms))
     return tuple(parts)

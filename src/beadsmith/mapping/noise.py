@@ -4,7 +4,7 @@ The mean squared bead force splits into an explained part, the mean squared mean
 is the same for every valid map, so the difference of two maps is a difference of noise alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from beadsmith.errors import InputError
-from beadsmith.mapping.aggregation import find_bias, optimal_weights, slice_weights, sum_weights, uniform_weights
+from beadsmith.mapping.aggregation import (
+    blurred_weights,
+    find_bias,
+    optimal_weights,
+    slice_weights,
+    sum_weights,
+    uniform_weights,
+)
 from beadsmith.mapping.beads import BeadTemplate
 from beadsmith.statistics import mean_and_error
 from beadsmith.trajectory import Trajectory
@@ -51,7 +58,10 @@ class NoiseComparison:
     n_blocks: int
     """Blocks of frames; the map of each block's score was fitted to the others. 1: fitted and scored on all frames."""
     biased: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Maps that must not make training labels: mean square [(kJ/mol/nm)²] and the reason, for research only."""
+    """Maps that must not make training labels: mean square [(kJ/mol/nm)²] and the reason."""
+    blurred: float | None = None
+    """Mean square of the labels of blurred beads [(kJ/mol/nm)²], if there is noise on their positions. Its mean force
+    is that of another density, so it is not comparable with the others beyond their size."""
 
     def removed_fraction(self, explained_mean_square: float = 0.0) -> float:
         """Return the fraction of the sum map's noise that is removed.
@@ -93,7 +103,11 @@ class NoiseComparison:
                 "standard_error": self.removed_error,
                 "fraction_lower_bound": self.removed_fraction(),
             }
-        return {**found, "biased_maps": self.biased} if self.biased else found
+        if self.biased:
+            found["biased_maps"] = self.biased
+        if self.blurred is not None:
+            found["blurred_force_mean_square"] = self.blurred
+        return found
 
 
 def sum_force_products(
@@ -141,15 +155,29 @@ def sum_force_products(
 
 
 def compare_noise(
-    products: tuple[ForceProducts, ...], templates: tuple[BeadTemplate, ...], *, regularization: float
+    products: tuple[ForceProducts, ...],
+    templates: tuple[BeadTemplate, ...],
+    *,
+    regularization: float,
+    noise_width: float | None = None,
+    kT: float = 1.0,
 ) -> NoiseComparison:
     """Score every map on each block of frames, the optimal map fitted to the other blocks.
 
     A biased map is scored, too, and set apart: its labels are not those of the beads, however small their noise.
+
+    Parameters
+    ----------
+    products : Force products of each template.
+    templates : Bead templates.
+    regularization : That of the optimal map.
+    noise_width : Width of the noise on bead positions [nm], to score the labels of blurred beads as well.
+    kT : Thermal energy [kJ/mol], for them.
     """
     names = ("sum", "uniform", "slice", "optimal")
     n_blocks = len(products[0].n_samples)
     scores = dict.fromkeys(names, np.zeros(n_blocks))
+    blurred = np.zeros(n_blocks)
     reasons: dict[str, str] = {}
     n_beads = sum(t.molecules.n_molecules * t.n_beads for t in templates)
     for product, template in zip(products, templates, strict=True):
@@ -159,6 +187,10 @@ def compare_noise(
             scores[name] = scores[name] + share * of_blocks
             if reason is not None:
                 reasons.setdefault(name, f"molecule '{template.molecules.name}': {reason}")
+        if noise_width is not None:
+            blurred += share * _score_blurred(
+                product, template, regularization=regularization, noise_width=noise_width, kT=kT
+            )
     mean_squares = {name: float(scores[name].mean()) for name in names if name not in reasons}
     removed, error = mean_and_error(scores["sum"] - scores["optimal"])
     has_sum = "sum" not in reasons
@@ -171,6 +203,7 @@ def compare_noise(
             name: {"force_mean_square": float(scores[name].mean()), "reason": reason}
             for name, reason in reasons.items()
         },
+        blurred=None if noise_width is None else float(blurred.mean()),
     )
 
 
@@ -178,20 +211,39 @@ def _score(
     name: str, product: ForceProducts, template: BeadTemplate, *, regularization: float
 ) -> tuple[Float[np.ndarray, "blocks"], str | None]:
     """Return the mean square of one map on each block, and why it is biased or None."""
-    n_blocks = len(product.n_samples)
-    if name == "slice":
-        weights = slice_weights(template.position_weights)
-        return product.slice_squares / (product.n_samples * template.n_beads), find_bias(
-            weights, template.position_weights, template.rigid_groups
-        )
     fixed = None if name == "optimal" else plain_weights(name, template)
-    found = np.zeros(n_blocks)
-    for block in range(n_blocks):
-        others = np.delete(np.arange(n_blocks), block) if n_blocks > 1 else None
-        weights = fit_weights(product, template, others, regularization=regularization) if fixed is None else fixed
-        found[block] = mean_square(weights, product.mean(np.array([block])), template.rigid_groups)
     reason = None if fixed is None else find_bias(fixed, template.position_weights, template.rigid_groups)
-    return found, reason
+    if name == "slice":
+        # a slice may cut through rigid groups, whose total forces then say nothing about it
+        return product.slice_squares / (product.n_samples * template.n_beads), reason
+    found = []
+    for block, others in _held_out_blocks(product):
+        weights = fit_weights(product, template, others, regularization=regularization) if fixed is None else fixed
+        found.append(mean_square(weights, product.mean(block), template.rigid_groups))
+    return np.array(found), reason
+
+
+def _score_blurred(
+    product: ForceProducts, template: BeadTemplate, *, regularization: float, noise_width: float, kT: float
+) -> Float[np.ndarray, "blocks"]:
+    """Return the mean square of the labels of blurred beads on each block: <|B f|²> + (kT/s)² |1 - B Cᵀ|²."""
+    found = []
+    for block, others in _held_out_blocks(product):
+        optimal = fit_weights(product, template, others, regularization=regularization)
+        weights = blur_weights(optimal, product, template, others, noise_width=noise_width, kT=kT)
+        score_weights = np.eye(template.n_beads) - weights @ template.position_weights.T
+        of_score = (kT / noise_width) ** 2 * np.sum(score_weights**2) / template.n_beads
+        found.append(mean_square(weights, product.mean(block), template.rigid_groups) + of_score)
+    return np.array(found)
+
+
+def _held_out_blocks(
+    product: ForceProducts,
+) -> Iterator[tuple[Int[np.ndarray, "chosen"], Int[np.ndarray, "chosen"] | None]]:
+    """Yield each block and all others; a single block beside itself (None: all)."""
+    n_blocks = len(product.n_samples)
+    for block in range(n_blocks):
+        yield np.array([block]), np.delete(np.arange(n_blocks), block) if n_blocks > 1 else None
 
 
 def plain_weights(name: str, template: BeadTemplate) -> Float[np.ndarray, "beads atoms"]:
@@ -216,14 +268,36 @@ def fit_weights(
     )
 
 
+def blur_weights(
+    optimal: Float[np.ndarray, "beads atoms"],
+    product: ForceProducts,
+    template: BeadTemplate,
+    blocks: Int[np.ndarray, "chosen"] | None = None,
+    *,
+    noise_width: float,
+    kT: float,
+) -> Float[np.ndarray, "beads atoms"]:
+    """Return the atoms' part of the noise-augmented map that belongs to an optimal map (see `blurred_weights`)."""
+    of_groups = _weights_of_groups(optimal, template.rigid_groups)
+    mean_squares = of_groups @ product.mean(blocks) @ of_groups.T
+    return blurred_weights(optimal, mean_squares, noise_width=noise_width, kT=kT)
+
+
 def mean_square(
     weights: Float[np.ndarray, "beads atoms"],
     products: Float[np.ndarray, "groups groups"],
     groups: Int[np.ndarray, "atoms"],
 ) -> float:
     """Return the mean squared bead force per component of a map that is constant over rigid groups."""
-    of_groups = weights[:, np.unique(groups, return_index=True)[1]]
+    of_groups = _weights_of_groups(weights, groups)
     return float(np.einsum("ba,ac,bc->", of_groups, products, of_groups)) / len(weights)
+
+
+def _weights_of_groups(
+    weights: Float[np.ndarray, "beads atoms"], groups: Int[np.ndarray, "atoms"]
+) -> Float[np.ndarray, "beads groups"]:
+    """Return the weight of each rigid group: that of its first atom."""
+    return weights[:, np.unique(groups, return_index=True)[1]]
 
 
 def _forces_by_atom(

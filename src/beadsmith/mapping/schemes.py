@@ -1,4 +1,4 @@
-"""Residue templates: the beads that a scheme gives to one residue of a peptide or of any other molecule.
+"""Residue templates: the beads that a peptide scheme gives to one residue, each on one of its atoms.
 
 The caps of a peptide carry the backbone atom that stands beside their neighbour: C of ACE and N of NME, so that capped
 alanine has the five beads C N CA C N, or six with CB. Source of these schemes: J. Wang et al., ACS Cent. Sci. 5, 755
@@ -24,16 +24,14 @@ _CHIRALITY = ("N", "CA", "C", "CB")
 
 
 def define_residue(scheme: Scheme, residue: str, atom_names: Sequence[str]) -> MoleculeBeads | None:
-    """Return the beads of one residue under a scheme, or None if the scheme gives it none.
+    """Return the beads of one residue under a peptide scheme, or None if the scheme gives it none.
 
     Parameters
     ----------
-    scheme : Any scheme but center_of_mass, which knows no residues.
+    scheme : A scheme of one atom per bead.
     residue : Name of the residue.
     atom_names : Names of its atoms.
     """
-    if scheme == "residue":
-        return MoleculeBeads(name=residue, beads=(BeadDefinition(name=residue, atoms=tuple(atom_names)),))
     wanted = _ATOMS_OF_SCHEME[scheme]
     present = set(atom_names)
     if residue in _CAPS and not present >= set(_BACKBONE):

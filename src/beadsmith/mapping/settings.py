@@ -46,6 +46,8 @@ class BeadDefinition:
             raise InputError(f"factors of bead '{self.name}' are {len(self.factors)} for {len(self.atoms)} atoms")
         if self.factors and not (min(self.factors) >= 0.0 and sum(self.factors) > 0.0):
             raise InputError(f"factors of bead '{self.name}' are {self.factors}, expected none negative, not all 0")
+        if self.factors and self.weights == "atom":
+            raise InputError(f"factors of bead '{self.name}' have no meaning with 'weights: atom'")
         if self.mass is not None and not self.mass > 0.0:
             raise InputError(f"mass of bead '{self.name}' is {self.mass} u, expected > 0")
 

@@ -238,6 +238,7 @@ STAGES = (
         inputs=(REFERENCE,),
         outputs=(MAPPED,),
         scratch=(f"{MAPPED}.parts",),
+        list_external=lambda settings: list(settings.mapping.files),
         compute=_map,
     ),
     Stage(
