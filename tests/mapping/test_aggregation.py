@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from beadsmith.errors import InputError
 from beadsmith.mapping.aggregation import optimal_weights, sum_weights
 from beadsmith.mapping.constraints import group_indicator
-from example_molecules import KT
+from example_references import KT
 
 # b and C are of order 1, solved in float64 with condition numbers up to 1e4
 ROUNDING = 1e-11

@@ -16,7 +16,7 @@ from beadsmith.mapping.apply import map_reference
 from beadsmith.mapping.frames import build_molecule_tree
 from beadsmith.mapping.settings import MappingSettings
 from beadsmith.trajectory import Trajectory, frame_fields
-from example_molecules import ALCOHOL, DIMER, build_topology, make_reference
+from example_references import ALCOHOL, DIMER, build_topology, make_reference
 from example_systems import CELLS
 
 MIXTURE = build_topology(DIMER, ALCOHOL, DIMER, ALCOHOL, ALCOHOL)

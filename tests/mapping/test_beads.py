@@ -6,7 +6,7 @@ import pytest
 from beadsmith.errors import InputError
 from beadsmith.mapping.beads import BeadTemplate, center_of_mass, describe_beads, place_beads, repeat_weights
 from beadsmith.topology import MoleculeKind
-from example_molecules import ALCOHOL, DIMER, build_topology
+from example_references import ALCOHOL, DIMER, build_topology
 
 MIXTURE = build_topology(DIMER, ALCOHOL, DIMER, ALCOHOL)
 

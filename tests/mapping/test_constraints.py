@@ -9,7 +9,7 @@ import pytest
 from beadsmith.errors import InputError
 from beadsmith.mapping.constraints import detect_constraints, find_rigid_groups, group_indicator, groups_in_molecule
 from beadsmith.topology import group_equal_molecules
-from example_molecules import ALCOHOL, DIMER, build_topology, make_reference
+from example_references import ALCOHOL, DIMER, build_topology, make_reference
 
 
 def test_atoms_without_constraints_are_groups_of_their_own():

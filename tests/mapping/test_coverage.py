@@ -5,7 +5,7 @@ import pytest
 from beadsmith.mapping.coverage import describe_coverage
 from beadsmith.mapping.definitions import build_templates
 from beadsmith.mapping.settings import BeadDefinition, MappingSettings, MoleculeBeads
-from example_molecules import ALCOHOL, DIMER, build_capped_alanine, build_topology
+from example_references import ALCOHOL, DIMER, build_capped_alanine, build_topology
 
 
 def coverage_of(topology, **settings):

@@ -9,7 +9,7 @@ from beadsmith.errors import InputError
 from beadsmith.mapping.beads import describe_beads
 from beadsmith.mapping.definitions import build_templates
 from beadsmith.mapping.settings import BeadDefinition, MappingSettings, MoleculeBeads
-from example_molecules import ALCOHOL, DIMER, build_capped_alanine, build_topology
+from example_references import ALCOHOL, DIMER, build_capped_alanine, build_topology
 
 ALANINE = build_capped_alanine()
 

@@ -7,7 +7,7 @@ from beadsmith.errors import InputError
 from beadsmith.mapping.definitions import build_templates
 from beadsmith.mapping.formats import read_mapping_files
 from beadsmith.mapping.settings import MappingSettings
-from example_molecules import ALCOHOL, DIMER, build_capped_alanine, build_topology
+from example_references import ALCOHOL, DIMER, build_capped_alanine, build_topology
 
 MIXTURE = build_topology(ALCOHOL, DIMER, ALCOHOL, ALCOHOL)
 

@@ -12,7 +12,7 @@ from beadsmith.mapping.definitions import build_templates
 from beadsmith.mapping.frames import build_molecule_tree, draw_noise, map_trajectory
 from beadsmith.mapping.noise import compare_noise, sum_force_products
 from beadsmith.mapping.settings import BeadDefinition, MappingSettings, MoleculeBeads
-from example_molecules import (
+from example_references import (
     ALCOHOL,
     DIMER,
     KT,

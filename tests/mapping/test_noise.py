@@ -10,7 +10,7 @@ from beadsmith.mapping.aggregation import optimal_weights, sum_weights
 from beadsmith.mapping.beads import center_of_mass
 from beadsmith.mapping.noise import N_BLOCKS, NoiseComparison, compare_noise, mean_square, sum_force_products
 from beadsmith.topology import group_equal_molecules
-from example_molecules import ALCOHOL, DIMER, KT, build_topology, make_reference, sample_harmonic_molecule
+from example_references import ALCOHOL, DIMER, KT, build_topology, make_reference, sample_harmonic_molecule
 
 STIFFNESS = np.array([[3000.0, -2500.0, 0.0], [-2500.0, 5000.0, -900.0], [0.0, -900.0, 1500.0]])
 COMPARISON = NoiseComparison(mean_squares={"sum": 10.0, "optimal": 6.0}, removed=4.0, removed_error=0.1, n_blocks=10)

@@ -21,6 +21,8 @@ def show_result(console: Console, result: RunResult, verb: str) -> None:
     """Show what a run is worth: times, and losses and checks where the verb makes them."""
     if verb in ("run", "import") and "import" in result.record.stages:
         show_import(console, result.record.stages["import"].summary)
+    if verb in ("run", "map") and "map" in result.record.stages:
+        show_mapping(console, result.record.stages["map"].summary)
     if verb == "run":
         show_times(console, result)
     training = result.folder / TRAINING[0]
@@ -50,6 +52,25 @@ def show_import(console: Console, summary: dict[str, Any]) -> None:
         console.print(f"units of {verdict['quantity']}: {verdict['text']}", markup=False)
     for notice in summary["notices"]:
         console.print(f"note: {notice}", markup=False)
+
+
+def show_mapping(console: Console, summary: dict[str, Any]) -> None:
+    """Show which atoms are in no bead, and how much noise every force map leaves on held-out frames."""
+    for molecule in summary["coverage"]["molecules"]:
+        left_out = molecule["in_no_bead"]
+        if left_out:
+            console.print(
+                f"{len(left_out)} atoms of {molecule['name']} are in no bead: {', '.join(left_out)}", markup=False
+            )
+    table = Table("force map", "mean squared force", "worth of an optimal frame", "", title_justify="left")
+    table.title = f"Noise of the bead forces, {summary['unit']}"
+    for name, square in summary["force_mean_square"].items():
+        gain = summary["effective_data_gain"].get(name, {}).get("lower_bound")
+        worth = "" if gain is None else f"at least {gain:.3g} frames"
+        table.add_row(name, format_value(square), worth, "used" if name == summary["forces"] else "")
+    for name, entry in summary.get("biased_maps", {}).items():
+        table.add_row(name, format_value(entry["force_mean_square"]), "", "biased")
+    console.print(table)
 
 
 def show_simulation(console: Console, output: Path, summary: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from beadsmith.report.numbers import format_measurement, format_number, format_p
 from beadsmith.report.tables import (
     Table,
     tabulate_distances,
+    tabulate_force_maps,
     tabulate_losses,
     tabulate_molecules,
     tabulate_speed,
@@ -24,6 +25,8 @@ from beadsmith.report.tables import (
 )
 
 _N_DISTANCES = 240
+_N_NAMED = 24
+"""Atoms in no bead that are named; all of them are in the metadata of mapped.h5."""
 _NOT_EVALUATED = "No simulation has been evaluated in this run folder: run 'beadsmith evaluate'."
 
 
@@ -166,6 +169,17 @@ def _compose_mapping(contents: RunContents) -> list[str | Table | list[Figure]]:
     items: list[str | Table | list[Figure]] = []
     if mapping.get("molecules"):
         items.append(tabulate_molecules(mapping))
+    coverage = mapping.get("coverage")
+    if coverage:
+        items.append(_describe_coverage(coverage))
+    if "optimal" in mapping.get("force_mean_square", {}):
+        items.append(tabulate_force_maps(mapping, _find_explained(contents.training)))
+    if mapping.get("noise_width"):
+        items.append(
+            f"Noise of {format_number(mapping['noise_width'])} nm was added to the positions of the beads, so the "
+            "force field is that of the blurred density; its labels have a mean squared force of "
+            f"{format_number(mapping['blurred_force_mean_square'], 4)} (kJ/mol/nm)² per component."
+        )
     removed = mapping.get("noise_removed")
     if removed:
         optimal, plain = (mapping["force_mean_square"][key] for key in ("optimal", "sum"))
@@ -178,6 +192,29 @@ def _compose_mapping(contents: RunContents) -> list[str | Table | list[Figure]]:
             "mean force, so less is better and nothing is lost."
         )
     return items or ["The mapped trajectory does not say how it was made."]
+
+
+def _describe_coverage(coverage: dict[str, Any]) -> str:
+    """Return a sentence for the atoms that no bead takes, named as far as it can be read."""
+    parts = []
+    for molecule in coverage["molecules"]:
+        left_out = molecule["in_no_bead"]
+        if left_out:
+            more = f" and {len(left_out) - _N_NAMED} more" if len(left_out) > _N_NAMED else ""
+            parts.append(f"{molecule['name']}: {', '.join(left_out[:_N_NAMED])}{more}")
+    if not parts:
+        return "Every atom is in a bead."
+    share = format_percent({"value": coverage["mass_fraction"]})
+    return f"{share} of the mass is in beads. In no bead are, of {'; of '.join(parts)}."
+
+
+def _find_explained(training: dict[str, Any] | None) -> float | None:
+    """Return by how much the best model lowers the loss of no force at all on test frames."""
+    losses = {name: entry.get("test") for name, entry in (training or {}).get("losses", {}).items()}
+    values = {name: entry["value"] for name, entry in losses.items() if entry and entry.get("value") is not None}
+    if "zero_force" not in values or len(values) < 2:
+        return None
+    return max(values["zero_force"] - min(values.values()), 0.0)
 
 
 def _compose_speed(contents: RunContents) -> list[str | Table | list[Figure]]:

@@ -190,6 +190,48 @@ def tabulate_molecules(mapping: dict[str, Any]) -> Table:
     )
 
 
+_MAPS = {
+    "optimal": "optimal: least noise of all unbiased linear maps",
+    "sum": "sum over the atoms of each bead",
+    "uniform": "uniform: atoms that carry the position, and those rigidly joined",
+    "slice": "slice: atoms that carry the position alone",
+}
+
+
+def tabulate_force_maps(mapping: dict[str, Any], explained: float | None) -> Table:
+    """Return what every force map leaves of noise, and how many frames one frame of the optimal map is worth.
+
+    Parameters
+    ----------
+    mapping : Summary of the mapping.
+    explained : What a force field has been seen to explain of the squared forces [(kJ/mol/nm)²], or None.
+    """
+    squares, biased = mapping["force_mean_square"], mapping.get("biased_maps", {})
+    known, rows = explained or 0.0, []
+    for name, title in _MAPS.items():
+        if name in biased:
+            square = biased[name]["force_mean_square"]
+            rows.append((title, format_number(square, 4), MISSING, f"biased, refused: {biased[name]['reason']}"))
+        elif name in squares:
+            left = squares["optimal"] - known
+            gain = format_number((squares[name] - known) / left) if left > 0.0 else MISSING
+            used = "used for these beads" if name == mapping.get("forces") else ""
+            rows.append((title, format_number(squares[name], 4), gain, used))
+    origin = (
+        "nothing is subtracted for the mean force, which nobody knows"
+        if explained is None
+        else f"{format_number(explained, 4)} (kJ/mol/nm)², which the force field explains on test frames, is "
+        "subtracted for the mean force"
+    )
+    return Table(
+        caption="Mean squared force on a bead [(kJ/mol/nm)² per component] under every force map, on frames that it "
+        "was not fitted to, and how many frames of it are worth one frame of the optimal map: the ratio of their "
+        f"noise, a lower bound. Here {origin}.",
+        header=("force map", "mean squared force", "worth of an optimal frame, at least", ""),
+        rows=tuple(rows),
+    )
+
+
 def tabulate_stages(record: dict[str, Any]) -> Table:
     """Return the stages of the run with their wall times and the hashes of what they wrote."""
     rows = []
