@@ -52,9 +52,9 @@ def test_every_number_carries_unit_error_and_sample_size(store):
 def test_evaluation_equals_the_in_memory_functions_whatever_the_chunk(store, monkeypatch):
     trajectory = make_liquid(np.random.default_rng(2), n_frames=53)
     path = store("mapped", trajectory)
-    monkeypatch.setattr(measure, "_CHUNK_FRAMES", 4)
+    monkeypatch.setattr(measure, "_CHUNK_SITES", 4 * 64)
     chunked = evaluate(path, {}, SETTINGS)["systems"]["reference"]
-    monkeypatch.setattr(measure, "_CHUNK_FRAMES", 128)
+    monkeypatch.setattr(measure, "_CHUNK_SITES", 128 * 64)
     whole = evaluate(path, {}, SETTINGS)["systems"]["reference"]
     bins = StructureBins(
         distance_edges=np.array(whole["rdf"]["bead-bead"]["edges"]),

@@ -1,10 +1,11 @@
 """The verb `evaluate`: measure the reference and every simulation in the same way, and hold them against each other.
 
-Every trajectory is read once, block by block, so that memory does not grow with its length. The result is one JSON
-object; every number in it is a `Measurement` (value, standard error, unit, number of samples).
+Every trajectory is read block by block. What applies to it is measured: structure, motion and pressure where there
+are several molecules, coordinates and free energies where molecules have several beads (`molecules`). The result is
+one JSON object; every number in it is a `Measurement` (value, standard error, unit, number of samples).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,11 @@ from beadsmith.analysis.comparison import (
     sampling_error,
     subtract,
 )
+from beadsmith.analysis.definitions import MoleculeSettings
 from beadsmith.analysis.displacement import available_lag
 from beadsmith.analysis.distribution import Distribution
 from beadsmith.analysis.measure import SystemMeasurements, frames_after, measure_trajectory
+from beadsmith.analysis.molecules import evaluate_molecules
 from beadsmith.analysis.structure import StructureBins, choose_bins, find_first_peak
 from beadsmith.errors import InputError
 from beadsmith.io.h5md import StoredTrajectory, open_trajectory
@@ -49,6 +52,8 @@ class EvaluationSettings:
     """Shortest time difference in the fit of the diffusion coefficient, beyond the ballistic motion."""
     diffusion_end: Annotated[float, Unit("ps")] = 8.0
     """Longest time difference in that fit; less where a run is shorter than ten times this."""
+    molecules: MoleculeSettings = field(default_factory=MoleculeSettings)
+    """Coordinates, free-energy surfaces and basins of molecules of several beads."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be measured.
@@ -110,10 +115,24 @@ def evaluate(
                 fit_window=plan.fit_window,
                 progress=_shifted(progress, before=before, of_all=total, name=name),
             )
+    molecules = evaluate_molecules(
+        paths,
+        settings.molecules,
+        n_blocks=settings.n_blocks,
+        discard={name: _discarded(name, settings) for name in paths},
+    )
     return {
         "settings": asdict(settings),
-        "systems": {name: system.to_json() for name, system in measured.items()},
-        "comparisons": {name: _compare(measured[name], measured["reference"], settings) for name in simulations},
+        "systems": {
+            name: {**system.to_json(), "molecules": molecules.systems[name]} for name, system in measured.items()
+        },
+        "comparisons": {
+            name: {
+                **_compare(measured[name], measured["reference"], settings),
+                "molecules": molecules.comparisons[name],
+            }
+            for name in simulations
+        },
     }
 
 

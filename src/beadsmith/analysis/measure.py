@@ -30,7 +30,8 @@ from beadsmith.topology import Topology
 from beadsmith.trajectory import Trajectory
 from beadsmith.units import BAR, SQUARE_CENTIMETRE_PER_SECOND
 
-_CHUNK_FRAMES = 128
+_CHUNK_SITES = 32_768
+_MOMENTUM_FRAMES = 128
 _LONGEST_SERIES = 400
 _SERIES_UNITS = {"kinetic_temperature": "K", "energy": "kJ/mol", "pressure": "bar"}
 
@@ -159,9 +160,7 @@ def measure_trajectory(
     topology = stored.topology
     structure = [block.structure for block in blocks]
     series = {key: np.concatenate([block.series[key] for block in blocks]) for key in blocks[0].series}
-    pieces = cut_into_blocks(stored.times[kept], segment[kept], longest_lag=fit_window[1])
-    moving = (stored.read(frames[piece]) for piece in pieces)
-    displacements, no_diffusion = measure_displacements(moving, fit_window=fit_window)
+    displacements, no_diffusion = _measure_motion(stored, frames, segment[kept], fit_window)
     return SystemMeasurements(
         n_frames=stored.n_frames,
         n_used=len(frames),
@@ -180,6 +179,19 @@ def measure_trajectory(
         no_diffusion=no_diffusion,
         series=_thin(series),
     )
+
+
+def _measure_motion(
+    stored: StoredTrajectory,
+    frames: Int[np.ndarray, "frames"],
+    segment: Int[np.ndarray, "frames"],
+    fit_window: tuple[float, float],
+) -> tuple[dict[str, Displacement], str | None]:
+    """Return displacement and diffusion of a liquid, and a reason where there is none."""
+    if stored.topology.n_molecules == 1 and "cell" not in stored.fields:
+        return {}, "a single molecule in open space drifts by the friction of its thermostat alone"
+    pieces = cut_into_blocks(stored.times[frames], segment, longest_lag=fit_window[1])
+    return measure_displacements((stored.read(frames[piece]) for piece in pieces), fit_window=fit_window)
 
 
 def _refuse_too_few(stored: StoredTrajectory, n_kept: int, discard: float) -> None:
@@ -207,7 +219,7 @@ def _measure_block(
     structure: StructureCounts | None = None
     forces: dict[str, np.ndarray] = {}
     series: list[dict[str, np.ndarray]] = []
-    for part in _read_chunks(stored, frames):
+    for part in read_chunks(stored, frames):
         counts = count_structure(part, bins, part.weight)
         structure = counts if structure is None else add_counts(structure, counts)
         if part.forces is not None:
@@ -254,7 +266,7 @@ def _measure_scalars(series: dict[str, np.ndarray], n_blocks: int) -> dict[str, 
 
 def _count_unused(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"], bins: StructureBins) -> StructureCounts:
     """Search discarded frames for the closest pair: a false well shows at any time."""
-    parts = [count_structure(part, bins, np.zeros(part.n_frames)) for part in _read_chunks(stored, frames)]
+    parts = [count_structure(part, bins, np.zeros(part.n_frames)) for part in read_chunks(stored, frames)]
     total = parts[0]
     for part in parts[1:]:
         total = add_counts(total, part)
@@ -275,9 +287,11 @@ def frames_after(
     return kept, segment
 
 
-def _read_chunks(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"]) -> Iterator[Trajectory]:
-    for start in range(0, len(frames), _CHUNK_FRAMES):
-        chosen = frames[start : start + _CHUNK_FRAMES]
+def read_chunks(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"]) -> Iterator[Trajectory]:
+    """Give the chosen frames in order, in chunks of about 33,000 sites."""
+    step = max(1, _CHUNK_SITES // stored.topology.n_sites)
+    for start in range(0, len(frames), step):
+        chosen = frames[start : start + step]
         is_contiguous = int(chosen[-1]) - int(chosen[0]) + 1 == len(chosen)
         yield stored.read(slice(int(chosen[0]), int(chosen[-1]) + 1) if is_contiguous else chosen)
 
@@ -285,7 +299,7 @@ def _read_chunks(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"]) ->
 def _degrees_of_freedom(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"]) -> int | None:
     if "velocities" not in stored.fields:
         return None
-    return count_degrees_of_freedom(stored.read(frames[:_CHUNK_FRAMES]))
+    return count_degrees_of_freedom(stored.read(frames[:_MOMENTUM_FRAMES]))
 
 
 def _length(times: np.ndarray, segment: np.ndarray, kept: np.ndarray) -> float:

@@ -111,7 +111,8 @@ def count_structure(
     closest = np.full(len(radial), np.inf)
     volumes = np.ones(trajectory.n_frames) if trajectory.cell is None else trajectory.volumes()
     weights = np.ones(trajectory.n_frames) if weights is None else weights
-    for frame in range(trajectory.n_frames):
+    # pairs of different molecules need two of them
+    for frame in range(trajectory.n_frames if topology.n_molecules > 1 else 0):
         pairs = search.find(frame)
         kinds = pair_table[topology.types[pairs.first], topology.types[pairs.second]]
         np.minimum.at(closest, kinds, pairs.distances)
