@@ -1,67 +1,109 @@
 """Force maps of two flexible waters in a harmonic trap against the numbers known for this data set.
 
-Data: noegroup/aggforce, tests/data/waterdimer.npz: 500 frames of O H H O H H [nm, kJ/mol/nm]; beads are the oxygens.
+Data: noegroup/aggforce, tests/data/waterdimer.npz: 500 frames of O H H O H H [nm, kJ/mol/nm]. Both waters together are
+one template of six atoms with the oxygens as beads.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.linalg.lapack import dgglse
 
-from beadsmith.mapping.aggregation import optimal_weights, slice_weights
-from beadsmith.mapping.constraints import group_indicator
+from beadsmith.mapping.apply import build_mapping, fit_force_weights
+from beadsmith.mapping.definitions import build_templates
+from beadsmith.mapping.frames import map_trajectory
+from beadsmith.mapping.noise import compare_noise, sum_force_products
+from beadsmith.mapping.settings import BeadDefinition, MappingSettings, MoleculeBeads
+from beadsmith.trajectory import StatePoint, Trajectory
+from beadsmith.units import thermal_energy
+from example_references import build_topology
 
 pytestmark = pytest.mark.external
 
 DATA = Path(os.environ.get("BEADSMITH_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-OXYGENS = np.array([[1.0, 0, 0, 0, 0, 0], [0, 0, 0, 1.0, 0, 0]])
+WATERS = ("dimer", ("O", "H", "H") * 2, (15.999, 1.008, 1.008) * 2, ((0, 1), (0, 2), (3, 4), (3, 5)), ())
+RIGID = (*WATERS[:4], ((0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5)))
+OXYGENS = MoleculeBeads(
+    name="dimer",
+    beads=(BeadDefinition(name="O1", atoms=("#1",), type="O"), BeadDefinition(name="O2", atoms=("#4",), type="O")),
+    bonds=(),
+)
 MOLECULES = np.array([[1.0, 1, 1, 0, 0, 0], [0, 0, 0, 1.0, 1, 1]])
-FREE_ATOMS = np.arange(6)
+SETTINGS = MappingSettings(definitions=(OXYGENS,))
+KT = thermal_energy(300.0)
 
 
 @pytest.fixture(scope="module")
-def forces():
+def reference():
     path = DATA / "waterdimer-aggforce" / "waterdimer.npz"
     if not path.is_file():
         pytest.skip(f"no external data at '{path}' (set BEADSMITH_DATA)")
     with np.load(path, allow_pickle=False) as data:
-        return data["Fs"].astype(np.float64)
+        return Trajectory(
+            topology=build_topology(WATERS),
+            state_point=StatePoint(temperature=300.0),
+            positions=data["coords"],
+            forces=data["Fs"],
+            times=np.arange(len(data["Fs"]), dtype=np.float64),
+        )
 
 
-def products_of(forces):
-    return np.einsum("fax,fbx->ab", forces, forces) / (3 * len(forces))
+def fit(reference, settings=SETTINGS):
+    """Return the templates, and the force weights of the only one."""
+    templates = build_templates(reference.topology, settings)
+    products = sum_force_products([reference], templates, n_frames=reference.n_frames)
+    return templates, fit_force_weights(products, templates, settings, kT=KT)
 
 
-def bead_mean_square(weights, forces):
-    return np.mean(np.einsum("ba,fax->fbx", weights, forces) ** 2)
+def bead_mean_square(reference, settings):
+    templates, weights = fit(reference, settings)
+    beads = map_trajectory(reference, build_mapping(reference.topology, templates, weights, settings), ())
+    return np.mean(beads.forces.astype(np.float64) ** 2)
 
 
-def test_optimal_map_equals_the_closed_form(forces):
-    products = products_of(forces)
-    inverse = np.linalg.inv(products)
-    closed_form = (inverse @ OXYGENS.T @ np.linalg.inv(OXYGENS @ inverse @ OXYGENS.T)).T
-    found = optimal_weights(products, OXYGENS, FREE_ATOMS, regularization=0.0)
-    np.testing.assert_allclose(found, closed_form, atol=1e-6)
+def test_optimal_map_equals_constrained_least_squares_of_lapack(reference):
+    # min |f·b|² over all frames and components subject to b = e on the oxygens, by the GRQ factorisation in scipy
+    forces = reference.forces.astype(np.float64).transpose(0, 2, 1).reshape(-1, 6)
+    _, (found,) = fit(reference, replace(SETTINGS, regularization=0.0))
+    for bead in range(2):
+        target = np.eye(2)[bead]
+        *_, expected, info = dgglse(forces, np.eye(6)[[0, 3]], np.zeros(len(forces)), target)
+        assert info == 0
+        np.testing.assert_allclose(found[bead], expected, atol=1e-6)
 
 
-def test_optimal_map_is_nearly_the_sum_over_each_molecule(forces):
+def test_optimal_map_is_nearly_the_sum_over_each_molecule(reference):
     # stiff bonds force the sum; the largest deviation on these 500 frames is 4.97e-3
-    found = optimal_weights(products_of(forces), OXYGENS, FREE_ATOMS, regularization=1e-6)
+    _, (found,) = fit(reference)
     np.testing.assert_allclose(found, MOLECULES, atol=6e-3)
     assert np.abs(found - MOLECULES).max() == pytest.approx(4.97e-3, abs=1e-4)
 
 
-def test_mean_squares_of_slice_sum_and_optimal_map(forces):
-    optimal = optimal_weights(products_of(forces), OXYGENS, FREE_ATOMS, regularization=1e-6)
-    # published to the last digit given
-    assert bead_mean_square(slice_weights(OXYGENS), forces) == pytest.approx(975_335, abs=1)
-    assert bead_mean_square(MOLECULES, forces) == pytest.approx(9_878, abs=1)
-    assert bead_mean_square(optimal, forces) <= bead_mean_square(MOLECULES, forces)
+def test_mean_squares_of_slice_aggregated_and_optimal_map(reference):
+    whole = tuple(
+        BeadDefinition(name=name, atoms=tuple(f"#{k}" for k in atoms), weights="atom", type="O")
+        for name, atoms in (("O1", (1, 2, 3)), ("O2", (4, 5, 6)))
+    )
+    aggregated = MappingSettings(definitions=(replace(OXYGENS, beads=whole),), forces="sum")
+    # published to the last digit given; float32 forces of 1,000 are good to 1e-7 of themselves
+    assert bead_mean_square(reference, replace(SETTINGS, forces="slice")) == pytest.approx(975_335, abs=1)
+    summed = bead_mean_square(reference, aggregated)
+    assert summed == pytest.approx(9_878, abs=1)
+    assert bead_mean_square(reference, SETTINGS) <= summed
 
 
-def test_rigid_waters_would_take_the_sum_exactly(forces):
-    rigid = np.array([0, 0, 0, 1, 1, 1])
-    products = group_indicator(rigid).T @ products_of(forces) @ group_indicator(rigid)
-    found = optimal_weights(products, OXYGENS, rigid, regularization=1e-6)
+def test_comparison_gives_the_slice_its_loss_of_data(reference):
+    templates, _ = fit(reference)
+    products = sum_force_products([reference], templates, n_frames=reference.n_frames)
+    found = compare_noise(products, templates, regularization=SETTINGS.regularization)
+    assert found.mean_squares["slice"] == pytest.approx(975_335, rel=1e-3)
+    # about 975,335 / 9,878; the optimum is scored on frames that it was not fitted to
+    assert found.data_gain("slice") == pytest.approx(98.7, rel=0.02)
+
+
+def test_rigid_waters_would_take_the_sum_exactly(reference):
+    _, (found,) = fit(replace(reference, topology=build_topology(RIGID)))
     np.testing.assert_allclose(found, MOLECULES, atol=1e-12)
