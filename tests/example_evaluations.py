@@ -43,6 +43,37 @@ def make_comparison(*, rdf=0.012, adf=0.037, shift=0.001, height=0.94, pressure=
         "adf": {"a-a-a": {"mean_difference": measurement(adf, 0.002), **chance}},
         "speed_up": {"a": measurement(2.5, 0.1)},
         "pressure_difference": measurement(pressure, 20.0, "bar"),
+        "molecules": {},
+    }
+
+
+def make_divergence(value=0.01, chance=0.004, halves=0.012, symmetrised=None):
+    """Return the divergence of two histograms, beside what chance and the reference's halves show."""
+    return {
+        "jensen_shannon": measurement(value, 0.002, "nat"),
+        "kullback_leibler": measurement(4.0 * value, 0.01, "nat"),
+        "expected_by_chance": measurement(chance, None, "nat", 4),
+        "reference_halves": measurement(halves, None, "nat", 2),
+        "simulation_halves": measurement(halves, None, "nat", 2),
+        "n_samples": {"reference": 10000.0, "simulation": 10000.0},
+        "symmetrised": symmetrised,
+    }
+
+
+def make_molecule_comparison(*, surface=None, helix=0.02, error=0.01, is_symmetric=False, positive=0.003, curves=None):
+    """Return the comparison of one kind of molecule with the reference."""
+    surface = make_divergence() if surface is None else surface
+    return {
+        "surfaces": {"phi, psi": {"36": surface, "20": make_divergence(0.004)}},
+        "basins": {"alphaR": measurement(helix, error), "beta/PII": measurement(-helix, error)},
+        "bonded": {"bond C-N": make_divergence(0.002), **(curves or {})},
+        "coordinates": {"radius of gyration": make_divergence(0.008)},
+        "mirror": {
+            "coordinate": "phi",
+            "is_symmetric": is_symmetric,
+            "asymmetry": {"reference": measurement(0.69, 0.01, "nat"), "simulation": measurement(0.6, 0.01, "nat")},
+            "positive": {"reference": measurement(0.0, 0.0), "simulation": measurement(positive, 0.01)},
+        },
     }
 
 

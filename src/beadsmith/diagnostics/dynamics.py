@@ -1,4 +1,4 @@
-"""Does the coarse-grained simulation do what the reference does? Checks of structure, temperature and pressure.
+"""Does the coarse-grained simulation do what the reference does? Checks of structure, molecules and temperature.
 
 Where a mixture has several kinds of pairs or triplets, one check speaks for all and shows the worst of them.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beadsmith.check import Check, Status
+from beadsmith.diagnostics.molecules import check_molecules
 
 CLOSEST_PAIR_SLACK = 0.01
 """A pair may come this much closer than it ever did in the reference [nm]."""
@@ -70,6 +71,7 @@ def check_simulation(
         other = evaluation["comparisons"][baseline]
         checks += _check_against_baseline(comparison, other, "rdf", "radial distribution")
         checks += _check_against_baseline(comparison, other, "adf", "angular distribution")
+    checks += check_molecules(evaluation, name, baseline=baseline)
     checks += _check_pressure(comparison, systems[name], has_virial_labels)
     return checks
 
