@@ -18,6 +18,9 @@ TOLERANCE = 1e-9
 """How far B Cᵀ may be from 1, and weights of a rigid group from each other: the maps are built in float64 from sums of
 at most some thousand weights of order 1, good to about 1e-13; a wrong map is off by an atom's weight, 1e-3 or more."""
 
+_WELL_CONDITIONED = 1e11
+"""Condition number up to which float64 solves a linear system to five digits at least, so that Cholesky may do it."""
+
 
 def slice_weights(position_weights: Float[np.ndarray, "beads atoms"]) -> Float[np.ndarray, "beads atoms"]:
     """Return the map that takes the forces on the atoms that carry a bead's position, and nothing else.
@@ -110,20 +113,37 @@ def optimal_weights(
     Limit: linear, configuration-independent maps. Cost: O(n_groups³).
     """
     indicator = group_indicator(groups)
-    weights_of_groups = position_weights @ indicator
-    n_beads = len(position_weights)
-    if np.linalg.matrix_rank(weights_of_groups) < n_beads:
+    n_atoms = len(groups)
+    particular, free = _solve_constraint(position_weights @ indicator)
+    ridge = regularization * np.trace(products) / n_atoms * indicator.sum(axis=0)
+    quadratic = products + np.diag(ridge)
+    matrix, right = free.T @ quadratic @ free, -free.T @ quadratic @ particular
+    # the largest eigenvalue is at most the trace, so the condition number is at most n_atoms / regularization
+    if np.trace(products) > 0.0 and n_atoms < _WELL_CONDITIONED * regularization:
+        steps = scipy.linalg.solve(matrix, right, assume_a="pos")
+    else:
+        # least squares: without forces, or with fewer frames than groups, the smallest of the equally good maps
+        steps = np.linalg.lstsq(matrix, right, rcond=None)[0]
+    return (particular + free @ steps).T @ indicator.T
+
+
+def _solve_constraint(
+    weights_of_groups: Float[np.ndarray, "beads groups"],
+) -> tuple[Float[np.ndarray, "groups beads"], Float[np.ndarray, "groups _free"]]:
+    """Return the smallest X with A X = 1 and an orthonormal basis of the null space of A.
+
+    Raises
+    ------
+    InputError : there is none, because the rows of A are linearly dependent.
+    """
+    n_beads, n_groups = weights_of_groups.shape
+    left, singular, right = scipy.linalg.svd(weights_of_groups)
+    if n_beads > n_groups or singular[-1] <= singular[0] * n_groups * np.finfo(np.float64).eps:
         raise InputError(
             "rigid groups of atoms reach across beads so that no unbiased force map exists",
             fix="Choose beads that do not cut through rigid groups of atoms.",
         )
-    ridge = regularization * np.trace(products) / len(groups) * indicator.sum(axis=0)
-    quadratic = products + np.diag(ridge)
-    particular = np.linalg.pinv(weights_of_groups)
-    free = scipy.linalg.null_space(weights_of_groups)
-    # least squares: without forces, or with fewer frames than groups, the smallest of the equally good maps
-    steps = np.linalg.lstsq(free.T @ quadratic @ free, -free.T @ quadratic @ particular, rcond=None)[0]
-    return (particular + free @ steps).T @ indicator.T
+    return right[:n_beads].T @ (left / singular).T, right[n_beads:].T
 
 
 def blurred_weights(

@@ -290,7 +290,7 @@ def mean_square(
 ) -> float:
     """Return the mean squared bead force per component of a map that is constant over rigid groups."""
     of_groups = _weights_of_groups(weights, groups)
-    return float(np.einsum("ba,ac,bc->", of_groups, products, of_groups)) / len(weights)
+    return float(np.sum((of_groups @ products) * of_groups)) / len(weights)
 
 
 def _weights_of_groups(
