@@ -55,13 +55,8 @@ def show_import(console: Console, summary: dict[str, Any]) -> None:
 
 
 def show_mapping(console: Console, summary: dict[str, Any]) -> None:
-    """Show which atoms are in no bead, and how much noise every force map leaves on held-out frames."""
-    for molecule in summary["coverage"]["molecules"]:
-        left_out = molecule["in_no_bead"]
-        if left_out:
-            console.print(
-                f"{len(left_out)} atoms of {molecule['name']} are in no bead: {', '.join(left_out)}", markup=False
-            )
+    """Show what the beads are, and how much noise every force map leaves on frames that it was not fitted to."""
+    show_coverage(console, summary["coverage"])
     table = Table("force map", "mean squared force", "worth of an optimal frame", "", title_justify="left")
     table.title = f"Noise of the bead forces, {summary['unit']}"
     for name, square in summary["force_mean_square"].items():
@@ -71,6 +66,16 @@ def show_mapping(console: Console, summary: dict[str, Any]) -> None:
     for name, entry in summary.get("biased_maps", {}).items():
         table.add_row(name, format_value(entry["force_mean_square"]), "", "biased")
     console.print(table)
+
+
+def show_coverage(console: Console, coverage: dict[str, Any]) -> None:
+    """Show how many beads each kind of molecule has, and name the atoms that are in none."""
+    for molecule in coverage["molecules"]:
+        left_out = molecule["in_no_bead"]
+        text = f"{molecule['count']} {molecule['name']}, beads each: {molecule['n_beads']}"
+        if left_out:
+            text += f"; in no bead: {', '.join(left_out)}"
+        console.print(text, markup=False)
 
 
 def show_simulation(console: Console, output: Path, summary: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from beadsmith.cli.options import Output, Overrides, Target
 def check(target: Target, overrides: Overrides = None, output: Output = None) -> None:
     """Validate a configuration and say what it will cost, without computing anything.
 
-    Files of a reference to import are opened, counted, and checked for wrong units.
+    Files of a reference to import are opened, counted, and checked for wrong units, and beads are held against their
+    atoms.
 
     Example: beadsmith check methanol.yaml --set sampling.duration='1 ns'
     """
@@ -16,10 +17,12 @@ def check(target: Target, overrides: Overrides = None, output: Output = None) ->
     from pathlib import Path
 
     from beadsmith.cli.console import make_console
-    from beadsmith.cli.tables import format_size, show_estimates, show_import
+    from beadsmith.cli.tables import format_size, show_coverage, show_estimates, show_import
     from beadsmith.config.consistency import find_box_edge
     from beadsmith.config.load import load_config
     from beadsmith.importing.run import describe_survey
+    from beadsmith.mapping.apply import find_templates
+    from beadsmith.mapping.coverage import describe_coverage
     from beadsmith.pipeline.estimate import UNCERTAINTY, estimate_costs, survey
     from beadsmith.pipeline.execute import choose_folder, find_config
 
@@ -33,6 +36,7 @@ def check(target: Target, overrides: Overrides = None, output: Output = None) ->
         console.print(f"{molecules}; box of {find_box_edge(settings.system, settings):.3f} nm", markup=False)
     if found is not None:
         show_import(console, describe_survey(found))
+        show_coverage(console, describe_coverage(found.topology, find_templates(found.topology, settings.mapping)))
     console.print(f"run folder: {choose_folder(target, settings, output)}", markup=False)
     show_estimates(console, estimates)
     console.print(UNCERTAINTY)

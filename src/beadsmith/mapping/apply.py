@@ -72,7 +72,7 @@ def map_reference(
         _refuse_unmappable(stored)
         chunk_frames = settings.chunk_frames or max(1, _SITES_PER_CHUNK // stored.topology.n_sites)
         began = time.perf_counter()
-        templates = build_templates(stored.topology, settings, read_mapping_files(settings.files, stored.topology))
+        templates = find_templates(stored.topology, settings)
         kT = thermal_energy(stored.state_point.temperature)
         store = PartStore(output, identity)
         n_saved = store.n_frames
@@ -87,6 +87,16 @@ def map_reference(
         summary = {**_describe(stored.topology, templates, weights, settings), **comparison.to_json()}
         store.finish(summary)
         return {**summary, "frames_per_second": (stored.n_frames - n_saved) / (time.perf_counter() - began)}
+
+
+def find_templates(topology: Topology, settings: MappingSettings) -> tuple[BeadTemplate, ...]:
+    """Return one template per molecule kind that has beads, from the settings and the mapping files they name.
+
+    Raises
+    ------
+    InputError : a file cannot be used, or the beads do not fit the molecules.
+    """
+    return build_templates(topology, settings, read_mapping_files(settings.files, topology))
 
 
 def fit_force_weights(

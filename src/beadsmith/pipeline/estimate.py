@@ -20,11 +20,13 @@ from beadsmith.config.load import load_config
 from beadsmith.config.settings import RunSettings
 from beadsmith.energy import predict_network
 from beadsmith.importing.run import ReferenceSurvey, survey_reference
+from beadsmith.mapping.apply import find_templates
+from beadsmith.mapping.beads import describe_beads
 from beadsmith.neighbors import find_pairs
 from beadsmith.networks.kinds import build_network
 from beadsmith.pipeline.execute import find_config
 from beadsmith.sampling.residues import read_residues
-from beadsmith.topology import Topology, build_bead_topology, group_equal_molecules
+from beadsmith.topology import Topology, build_bead_topology
 from beadsmith.trajectory import StatePoint, Trajectory
 
 UNCERTAINTY = "Times are right within a factor of two or so on a machine that is otherwise idle."
@@ -137,7 +139,7 @@ def _measure_size(settings: RunSettings, found: ReferenceSurvey | None) -> _Size
     if found is None:
         beads, edge, n_atoms, n_frames = _sampled_size(settings)
     else:
-        beads = _one_bead_a_molecule(found.topology)
+        beads = describe_beads(find_templates(found.topology, settings.mapping))
         edge = (found.volume or beads.n_sites * _SPACING**3) ** (1.0 / 3.0)
         n_atoms, n_frames = found.topology.n_sites, found.n_frames
     force_time, step_time = (0.0, 0.0) if settings.network is None else _try_network(settings, beads, edge)
@@ -165,15 +167,6 @@ def _sampled_size(settings: RunSettings) -> tuple[Topology, float, int, int]:
         find_box_edge(settings.system, settings),
         sum(molecule.count * residues[molecule.name].n_atoms for molecule in molecules),
         round(settings.sampling.duration / settings.sampling.save_interval),
-    )
-
-
-def _one_bead_a_molecule(atoms: Topology) -> Topology:
-    kinds = group_equal_molecules(atoms)
-    return build_bead_topology(
-        type_names=tuple(kind.name for kind in kinds),
-        types=np.repeat(np.arange(len(kinds)), [kind.n_molecules for kind in kinds]),
-        masses=np.array([atoms.masses[kind.sites[0]].sum() for kind in kinds]),
     )
 
 
