@@ -49,12 +49,18 @@ def make_comparison(*, rdf=0.012, adf=0.037, shift=0.001, height=0.94, pressure=
 
 def make_divergence(value=0.01, chance=0.004, halves=0.012, symmetrised=None):
     """Return the divergence of two histograms, beside what chance and the reference's halves show."""
+
+    def divergence(factor):
+        half = measurement(factor * halves, None, "nat", 2)
+        return {
+            **measurement(factor * value, 0.002, "nat"),
+            "expected_by_chance": measurement(factor * chance, None, "nat", 4),
+            "halves": {"reference": half, "simulation": half},
+        }
+
     return {
-        "jensen_shannon": measurement(value, 0.002, "nat"),
-        "kullback_leibler": measurement(4.0 * value, 0.01, "nat"),
-        "expected_by_chance": measurement(chance, None, "nat", 4),
-        "reference_halves": measurement(halves, None, "nat", 2),
-        "simulation_halves": measurement(halves, None, "nat", 2),
+        "jensen_shannon": divergence(1.0),
+        "kullback_leibler": divergence(4.0),
         "n_samples": {"reference": 10000.0, "simulation": 10000.0},
         "symmetrised": symmetrised,
     }

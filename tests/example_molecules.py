@@ -84,13 +84,13 @@ def make_molecule(positions, topology=None, *, segment=None, spacing=1.0, veloci
     )
 
 
-def make_dipeptide(generator, *, n_frames, helix=0.3, kappa=20.0, mirrored=0.0, segment=None, **options):
+def make_dipeptide(generator, *, n_frames, helix=0.3, kappa=20.0, mirrored=0.0, segment=None, in_helix=None, **options):
     """Return capped alanine whose phi and psi are von Mises about two basins, independent from frame to frame.
 
     `helix` is the population of αR (−70, −40), the rest is PII (−75, 145); `mirrored` is the fraction of mirror
-    images; `kappa` the concentration of both dihedrals.
+    images; `kappa` the concentration of both dihedrals; `in_helix` says frame by frame what is in αR instead.
     """
-    in_helix = generator.random(n_frames) < helix
+    in_helix = generator.random(n_frames) < helix if in_helix is None else np.asarray(in_helix, dtype=bool)
     phi = np.where(in_helix, -70.0, -75.0) + np.degrees(generator.vonmises(0.0, kappa, n_frames))
     psi = np.where(in_helix, -40.0, 145.0) + np.degrees(generator.vonmises(0.0, kappa, n_frames))
     sign = np.where(generator.random(n_frames) < mirrored, -1.0, 1.0)

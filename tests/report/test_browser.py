@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from beadsmith.report.build import build_report
+from example_molecule_run import write_molecule_run
 from example_run import write_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -28,8 +29,9 @@ def browser():
     return found
 
 
-def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path):
-    page = build_report(write_run(tmp_path / "run"))
+@pytest.mark.parametrize("write", [write_run, write_molecule_run], ids=["liquid", "molecule"])
+def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path, write):
+    page = build_report(write(tmp_path / "run"))
     command = [
         browser,
         "--headless",
@@ -47,7 +49,7 @@ def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path):
     ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=170, check=True)
     figures = re.findall(r'data-figure="[^"]+"', page.read_text(encoding="utf-8"))
-    assert len(figures) >= 8
+    assert len(figures) >= 7
     drawn = re.findall(r'class="plot js-plotly-plot"', result.stdout)
     assert len(drawn) == len(figures)
     console = [line for line in result.stderr.splitlines() if "CONSOLE" in line]

@@ -80,26 +80,26 @@ def measure_divergence(
     )
 
 
-def measure_halves(blocks: BlockCounts) -> Measurement | None:
-    """Return the Jensen-Shannon divergence of the two halves of one data set [nats]; None where it has no halves."""
+def measure_halves(
+    blocks: BlockCounts, statistic: Callable[[np.ndarray, np.ndarray], float] = jensen_shannon
+) -> Measurement | None:
+    """Return a divergence of the two halves of one data set [nats]; None where it has no halves."""
     halves = split_halves(blocks)
     if halves is None:
         return None
-    value = jensen_shannon(*halves)
-    return Measurement(value=value, standard_error=float("nan"), unit="nat", n_samples=2)
+    return Measurement(value=statistic(*halves), standard_error=float("nan"), unit="nat", n_samples=2)
 
 
-def expected_by_chance(first: BlockCounts, second: BlockCounts) -> Measurement | None:
-    """Return the Jensen-Shannon divergence that two perfect runs of these lengths would show [nats]; None if unknown.
+def expected_by_chance(first: Measurement | None, second: Measurement | None) -> Measurement | None:
+    """Return the divergence that two perfect runs would show [nats], from the halves of each; None if unknown.
 
-    To second order JS = ⅛ Σ (δp)²/p. The difference of two halves has four times the variance of their whole, so two
-    whole runs are expected to show a quarter of the sum of both runs' halves.
+    To second order JS = ⅛ Σ (δp)²/p, and KL four times that. The difference of two halves has four times the variance
+    of their whole, so two whole runs are expected to show a quarter of the sum of both runs' halves.
     """
-    halves = [measure_halves(first), measure_halves(second)]
-    known = [entry.value for entry in halves if entry is not None]
-    if len(known) < 2:
+    if first is None or second is None:
         return None
-    return Measurement(value=0.25 * sum(known), standard_error=float("nan"), unit="nat", n_samples=4)
+    value = 0.25 * (first.value + second.value)
+    return Measurement(value=value, standard_error=float("nan"), unit="nat", n_samples=4)
 
 
 def measure_asymmetry(blocks: BlockCounts, axes: tuple[int, ...]) -> Measurement:

@@ -1,9 +1,13 @@
 """How far the molecules of a simulation are from those of the reference, and how far chance alone would put them."""
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from beadsmith.analysis.blocks import BlockCounts
 from beadsmith.analysis.comparison import subtract
+from beadsmith.analysis.distribution import Measurement
 from beadsmith.analysis.free_energy import (
     expected_by_chance,
     free_energy_rms,
@@ -19,6 +23,9 @@ MIRROR_SHARE = 0.25
 """A simulation whose distance to its own mirror image is below this share of the reference's is mirror-symmetric."""
 
 _LEAST_ASYMMETRY = 0.1
+
+_Divergence = Callable[[np.ndarray, np.ndarray, tuple[float, float]], float]
+"""Of two histograms and the numbers of samples behind them [nats]."""
 
 
 def compare_molecules(simulated: MoleculeMeasurements, reference: MoleculeMeasurements) -> dict[str, Any]:
@@ -64,17 +71,27 @@ def compare_counts(simulated: BlockCounts, reference: BlockCounts) -> dict[str, 
     The Kullback-Leibler divergence is Σ p ln(p/q) with p the reference and q the simulation: it is large where the
     simulation lacks what the reference has.
     """
-    n_samples = (reference.n_samples, simulated.n_samples)
     return {
-        "jensen_shannon": measure_divergence(jensen_shannon, simulated, reference).to_json(),
-        "kullback_leibler": measure_divergence(
-            lambda ours, theirs: kullback_leibler(theirs, ours, n_samples), simulated, reference
-        ).to_json(),
-        "expected_by_chance": to_json_or_none(expected_by_chance(simulated, reference)),
-        "reference_halves": to_json_or_none(measure_halves(reference)),
-        "simulation_halves": to_json_or_none(measure_halves(simulated)),
+        "jensen_shannon": _compare(lambda p, q, _: jensen_shannon(p, q), simulated, reference),
+        "kullback_leibler": _compare(kullback_leibler, simulated, reference),
         "n_samples": {"reference": reference.n_samples, "simulation": simulated.n_samples},
     }
+
+
+def _compare(statistic: _Divergence, simulated: BlockCounts, reference: BlockCounts) -> dict[str, Any]:
+    """Return a divergence with its error, what chance makes of it, and that of the halves of either run."""
+    n_samples = (reference.n_samples, simulated.n_samples)
+    halves = {"reference": _halve(statistic, reference), "simulation": _halve(statistic, simulated)}
+    return {
+        **measure_divergence(lambda p, q: statistic(p, q, n_samples), reference, simulated).to_json(),
+        "expected_by_chance": to_json_or_none(expected_by_chance(*halves.values())),
+        "halves": {which: to_json_or_none(entry) for which, entry in halves.items()},
+    }
+
+
+def _halve(statistic: _Divergence, blocks: BlockCounts) -> Measurement | None:
+    size = 0.5 * blocks.n_samples
+    return measure_halves(blocks, lambda first, second: statistic(first, second, (size, size)))
 
 
 def judge_mirror(simulated: MoleculeMeasurements, reference: MoleculeMeasurements) -> dict[str, Any] | None:

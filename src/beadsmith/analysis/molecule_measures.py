@@ -1,7 +1,7 @@
 """Distributions, free-energy surfaces, basin populations and handedness of one kind of molecule in one trajectory."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,8 @@ class MoleculeMeasurements:
     """Distributions over two coordinates, by ``"x, y"``."""
     basins: dict[str, Measurement]
     """Population of each basin."""
+    definitions: tuple[BasinDefinition, ...]
+    """The ranges of the basins."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all measurements as a JSON-ready dictionary; surfaces with the first number of bins."""
@@ -123,6 +125,7 @@ class MoleculeMeasurements:
             "bonded": {name: curve.to_json(name) for name, curve in self.bonded.items()},
             "surfaces": surfaces,
             "basins": {name: value.to_json() for name, value in self.basins.items()},
+            "basin_ranges": [asdict(basin) for basin in self.definitions],
         }
 
 
@@ -167,6 +170,7 @@ def measure_molecules(
             for x, y in plan.surfaces
         },
         basins=_measure_basins(plan.basins, series, coordinates),
+        definitions=plan.basins,
     )
 
 

@@ -82,9 +82,10 @@ def _surfaces(molecules: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _judge(label: str, entry: dict[str, Any], limits: tuple[float, float]) -> _Finding:
-    chance = (entry["expected_by_chance"] or {}).get("value") or 0.0
+    divergence = entry["jensen_shannon"]
+    chance = (divergence["expected_by_chance"] or {}).get("value") or 0.0
     limit = max(limits[0], CHANCE * chance)
-    return _Finding(label=label, value=entry["jensen_shannon"]["value"], limit=limit, worst=max(limits[1], 2.0 * limit))
+    return _Finding(label=label, value=divergence["value"], limit=limit, worst=max(limits[1], 2.0 * limit))
 
 
 def _worst(findings: list[_Finding]) -> tuple[_Finding, str]:
@@ -94,10 +95,11 @@ def _worst(findings: list[_Finding]) -> tuple[_Finding, str]:
 
 
 def _check_reference(molecules: dict[str, Any]) -> list[Check]:
-    halves = [entry["reference_halves"] for _, entry in _surfaces(molecules) if entry["reference_halves"]]
-    if not halves:
+    halves = [entry["jensen_shannon"]["halves"]["reference"] for _, entry in _surfaces(molecules)]
+    known = [entry["value"] for entry in halves if entry is not None]
+    if not known:
         return []
-    value = max(entry["value"] for entry in halves)
+    value = max(known)
     return [
         Check(
             name="reference free energy",

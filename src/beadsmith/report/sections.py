@@ -12,6 +12,7 @@ from beadsmith.report.figures.motion import draw_displacement, draw_series
 from beadsmith.report.figures.structure import draw_angular, draw_beads, draw_radial
 from beadsmith.report.figures.style import NAMES, Figure
 from beadsmith.report.figures.training import draw_noise_floor, draw_pair_curves, draw_training
+from beadsmith.report.molecules import compose_molecules, has_molecules
 from beadsmith.report.numbers import format_measurement, format_number, format_percent
 from beadsmith.report.tables import (
     Table,
@@ -45,7 +46,7 @@ class Section:
 def compose_sections(contents: RunContents) -> list[Section]:
     """Return all sections in order."""
     return [
-        Section(anchor="structure", title="Structure", items=_compose_structure(contents)),
+        *_compose_matter(contents),
         Section(anchor="dynamics", title="Motion, temperature and pressure", items=_compose_dynamics(contents)),
         Section(anchor="learning", title="What the forces teach", items=_compose_training(contents)),
         Section(anchor="pairs", title="Forces between pairs", items=_compose_pairs(contents)),
@@ -54,6 +55,18 @@ def compose_sections(contents: RunContents) -> list[Section]:
         Section(anchor="beads", title="The beads", items=_compose_beads(contents)),
         Section(anchor="provenance", title="Provenance", items=_compose_provenance(contents)),
     ]
+
+
+def _compose_matter(contents: RunContents) -> list[Section]:
+    """Return the sections on molecules and on the structure between them, as far as there are such."""
+    evaluation = contents.evaluation
+    sections = []
+    if evaluation is not None and has_molecules(evaluation):
+        items = compose_molecules(evaluation)
+        sections.append(Section(anchor="molecules", title="Shapes and free energies of molecules", items=items))
+    if evaluation is None or evaluation["systems"]["reference"]["n_molecules"] > 1:
+        sections.append(Section(anchor="structure", title="Structure", items=_compose_structure(contents)))
+    return sections
 
 
 def _compose_structure(contents: RunContents) -> list[str | Table | list[Figure]]:
@@ -85,6 +98,9 @@ def _compose_dynamics(contents: RunContents) -> list[str | Table | list[Figure]]
         items.append(figures)
     reasons = {system["no_diffusion"] for system in evaluation["systems"].values()} - {None}
     items += [f"A diffusion coefficient is missing: {reason}." for reason in sorted(reasons)]
+    reference = evaluation["systems"]["reference"]
+    if reference["volume"] is None and reference["n_molecules"] == 1:
+        return items
     items.append(
         "Diffusion coefficients are those of the runs as they were made: they include the friction of the thermostats "
         "and are not corrected for the finite box, which slows all runs of one box size alike. Coarse-grained dynamics "

@@ -34,6 +34,7 @@ def write_verdict(contents: RunContents) -> Verdict:
         _describe_checks(contents.checks),
         _describe_training(contents.training),
         _describe_structure(contents.evaluation),
+        _describe_molecules(contents.evaluation),
         _describe_dynamics(contents.evaluation),
         _describe_pressure(contents.evaluation),
     ]
@@ -102,6 +103,34 @@ def _describe_structure(evaluation: dict[str, Any] | None) -> str:
     )
 
 
+def _describe_molecules(evaluation: dict[str, Any] | None) -> str:
+    entry = None if evaluation is None else _find_surface(evaluation)
+    if entry is None:
+        return ""
+    label, surface, basins = entry
+    text = (
+        f"Its free-energy surface over {label} diverges from the reference by "
+        f"{format_measurement(surface['jensen_shannon'])}, where two perfect runs of these lengths would by "
+        f"{format_measurement(surface['jensen_shannon']['expected_by_chance'])}"
+    )
+    if basins:
+        name, difference = max(basins.items(), key=lambda item: abs(item[1]["value"]))
+        text += f"; the basin with the largest error, {name}, is off by {format_measurement(difference)}"
+    return text + "."
+
+
+def _find_surface(evaluation: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    """Return label and divergences of the surface that is furthest from the reference, and the basins beside it."""
+    name = main_simulation(evaluation)
+    molecules = {} if name is None else evaluation["comparisons"][name].get("molecules", {})
+    found = [
+        (label, next(iter(surface.values())), entry["basins"])
+        for entry in molecules.values()
+        for label, surface in entry["surfaces"].items()
+    ]
+    return max(found, key=lambda item: item[1]["jensen_shannon"]["value"], default=None)
+
+
 def _describe_dynamics(evaluation: dict[str, Any] | None) -> str:
     name = None if evaluation is None else main_simulation(evaluation)
     speed_up = {} if evaluation is None or name is None else evaluation["comparisons"][name]["speed_up"]
@@ -143,6 +172,11 @@ def _collect_highlights(contents: RunContents) -> list[tuple[str, str, str]]:
         _, entry = _worst_kind(comparison["rdf"])
         beside = f"by chance {format_measurement(entry['expected_by_chance'])}"
         highlights.append(("mean |Δg| from the reference", format_measurement(entry["mean_difference"]), beside))
+    surface = _find_surface(evaluation)
+    if surface is not None:
+        label, entry, _ = surface
+        beside = f"by chance {format_measurement(entry['jensen_shannon']['expected_by_chance'])}"
+        highlights.append((f"divergence over {label}", format_measurement(entry["jensen_shannon"]), beside))
     if system["kinetic_temperature"]:
         target = f"target {format_number(system['temperature_set']['value'])} K"
         highlights.append(("kinetic temperature", format_measurement(system["kinetic_temperature"]), target))

@@ -85,10 +85,11 @@ def add_curve(
     *,
     title: str | None = None,
     row: int | None = None,
+    col: int = 1,
     showlegend: bool = True,
 ) -> None:
     """Add the curve of one part of the page with a band of one standard error."""
-    where = {} if row is None else {"row": row, "col": 1}
+    where = {} if row is None else {"row": row, "col": col}
     centre = as_numbers(y)
     if error is not None:
         width = np.nan_to_num(as_numbers(error))
