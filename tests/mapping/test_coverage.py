@@ -2,7 +2,7 @@
 
 import pytest
 
-from beadsmith.mapping.coverage import describe_coverage
+from beadsmith.mapping.coverage import N_NAMED, describe_coverage, shorten_name, summarize_left_out
 from beadsmith.mapping.definitions import build_templates
 from beadsmith.mapping.settings import BeadDefinition, MappingSettings, MoleculeBeads
 from example_references import ALCOHOL, DIMER, build_capped_alanine, build_topology
@@ -38,3 +38,12 @@ def test_shared_atoms_are_named():
     definitions = (MoleculeBeads(name="alcohol", beads=beads),)
     (molecule,) = coverage_of(build_topology(ALCOHOL), definitions=definitions)["molecules"]
     assert molecule["in_several_beads"] == ["1:alcohol:O"]
+
+
+def test_long_lists_are_cut_and_counted():
+    molecule = {"name": "-".join(["ALA"] * 30), "in_no_bead": [f"1:ALA:X{k}" for k in range(N_NAMED + 5)]}
+    text = summarize_left_out(molecule)
+    assert text.startswith("1:ALA:X0, 1:ALA:X1")
+    assert text.endswith(f"X{N_NAMED - 1} and 5 more")
+    assert shorten_name(molecule).endswith("...")
+    assert shorten_name({"name": "ACE-ALA-NME"}) == "ACE-ALA-NME"

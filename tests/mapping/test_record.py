@@ -13,12 +13,13 @@ POSITION_WEIGHTS = np.array([[0.5, 0.3, 0.2, 0.0], [0.0, 0.0, 0.0, 1.0]])
 NO_CONSTRAINTS = np.zeros((0, 2), dtype=np.int64)
 
 
-def build(position_weights, force_weights, constraints=NO_CONSTRAINTS):
+def build(position_weights, force_weights, constraints=NO_CONSTRAINTS, noise_width=None):
     return Mapping(
         position_map=LinearMap(matrix=sparse.csr_array(np.asarray(position_weights))),
         force_map=LinearMap(matrix=sparse.csr_array(np.asarray(force_weights))),
         topology=build_bead_topology(type_names=("X",), types=np.zeros(2), masses=np.array([16.0])),
         constraints=np.asarray(constraints),
+        noise_width=noise_width,
     )
 
 
@@ -63,3 +64,18 @@ def test_equal_weights_in_a_rigid_group_are_accepted():
 def test_maps_of_different_molecules_are_refused():
     with pytest.raises(InputError, match="do not fit"):
         build(POSITION_WEIGHTS, np.ones((2, 3)))
+
+
+def test_score_of_noise_takes_what_the_force_map_leaves_to_one():
+    mapping = build(POSITION_WEIGHTS, [[0.8, 0.8, 0.8, 0], [0, 0, 0, 1.0]], noise_width=0.01)
+    np.testing.assert_allclose(mapping.score_map.matrix.toarray(), [[0.2, 0.0], [0.0, 0.0]], atol=1e-15)
+
+
+def test_noise_does_not_excuse_unequal_weights_in_a_rigid_group():
+    with pytest.raises(InputError, match="rigidly joined atoms"):
+        build(POSITION_WEIGHTS, [[0.8, 0.8, 0.7, 0], [0, 0, 0, 1.0]], constraints=[[1, 2]], noise_width=0.01)
+
+
+def test_noise_without_width_is_refused():
+    with pytest.raises(InputError, match=r"noise width is 0.0 nm"):
+        build(POSITION_WEIGHTS, [[1, 1, 1, 0], [0, 0, 0, 1.0]], noise_width=0.0)

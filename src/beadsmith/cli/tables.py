@@ -10,6 +10,7 @@ from rich.table import Table
 from beadsmith.check import Check
 from beadsmith.cli.console import TITLES, format_duration
 from beadsmith.io.records import read_json
+from beadsmith.mapping.coverage import shorten_name, summarize_left_out
 from beadsmith.pipeline.estimate import Estimate
 from beadsmith.pipeline.execute import RunResult
 from beadsmith.pipeline.stages import REPORT, TRAINING
@@ -71,10 +72,9 @@ def show_mapping(console: Console, summary: dict[str, Any]) -> None:
 def show_coverage(console: Console, coverage: dict[str, Any]) -> None:
     """Show how many beads each kind of molecule has, and name the atoms that are in none."""
     for molecule in coverage["molecules"]:
-        left_out = molecule["in_no_bead"]
-        text = f"{molecule['count']} {molecule['name']}, beads each: {molecule['n_beads']}"
-        if left_out:
-            text += f"; in no bead: {', '.join(left_out)}"
+        text = f"{molecule['count']} {shorten_name(molecule)}, beads each: {molecule['n_beads']}"
+        if molecule["in_no_bead"]:
+            text += f"; in no bead: {summarize_left_out(molecule)}"
         console.print(text, markup=False)
 
 

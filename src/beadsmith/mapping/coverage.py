@@ -7,6 +7,11 @@ import numpy as np
 from beadsmith.mapping.beads import BeadTemplate
 from beadsmith.topology import Topology, group_equal_molecules
 
+N_NAMED = 24
+"""Atoms in no bead that a message names; the metadata of ``mapped.h5`` name all."""
+
+_LONGEST_NAME = 40
+
 
 def describe_coverage(topology: Topology, templates: tuple[BeadTemplate, ...]) -> dict[str, Any]:
     """Return, per molecule kind, the atoms in no bead and in several by name, and how much mass is left out.
@@ -38,3 +43,16 @@ def _name_atom(topology: Topology, site: int) -> str:
     molecule = np.searchsorted(topology.molecule_index, topology.molecule_index[site])
     number = topology.residue_index[site] - topology.residue_index[molecule] + 1
     return f"{number}:{topology.residue_names[topology.residue_index[site]]}:{topology.names[site]}"
+
+
+def summarize_left_out(molecule: dict[str, Any]) -> str:
+    """Return the first atoms of a molecule that are in no bead, by name, and how many more there are."""
+    left_out = molecule["in_no_bead"]
+    more = f" and {len(left_out) - N_NAMED} more" if len(left_out) > N_NAMED else ""
+    return ", ".join(left_out[:N_NAMED]) + more
+
+
+def shorten_name(molecule: dict[str, Any]) -> str:
+    """Return the name of a molecule as far as it can be read: a protein is named after all its residues."""
+    name: str = molecule["name"]
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."

@@ -89,7 +89,8 @@ def _refuse_unequal_masses(templates: Sequence[BeadTemplate]) -> None:
     mass_of: dict[str, tuple[float, str]] = {}
     for template in templates:
         for bead, (name, mass) in enumerate(zip(template.type_names, template.masses.tolist(), strict=True)):
-            where = f"bead {bead} ('{template.names[bead]}') of '{template.molecules.name}'"
+            residue = int(template.residue_index[bead])
+            where = f"'{template.names[bead]}' of residue {residue + 1}, '{template.residue_names[residue]}'"
             known, first = mass_of.setdefault(name, (mass, where))
             if abs(known - mass) > 1e-4 * known:
                 raise InputError(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from beadsmith.geometry import wrap
+from beadsmith.mapping.coverage import shorten_name, summarize_left_out
 from beadsmith.report.contents import NETWORK, PAIR_SPLINE, RunContents
 from beadsmith.report.curves import PairCurve, scan_pair, type_pairs
 from beadsmith.report.figures.motion import draw_displacement, draw_series
@@ -26,8 +27,6 @@ from beadsmith.report.tables import (
 )
 
 _N_DISTANCES = 240
-_N_NAMED = 24
-"""Atoms in no bead that are named; all of them are in the metadata of mapped.h5."""
 _NOT_EVALUATED = "No simulation has been evaluated in this run folder: run 'beadsmith evaluate'."
 
 
@@ -212,12 +211,11 @@ def _compose_mapping(contents: RunContents) -> list[str | Table | list[Figure]]:
 
 def _describe_coverage(coverage: dict[str, Any]) -> str:
     """Return a sentence for the atoms that no bead takes, named as far as it can be read."""
-    parts = []
-    for molecule in coverage["molecules"]:
-        left_out = molecule["in_no_bead"]
-        if left_out:
-            more = f" and {len(left_out) - _N_NAMED} more" if len(left_out) > _N_NAMED else ""
-            parts.append(f"{molecule['name']}: {', '.join(left_out[:_N_NAMED])}{more}")
+    parts = [
+        f"{shorten_name(molecule)}: {summarize_left_out(molecule)}"
+        for molecule in coverage["molecules"]
+        if molecule["in_no_bead"]
+    ]
     if not parts:
         return "Every atom is in a bead."
     share = format_percent({"value": coverage["mass_fraction"]})

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from beadsmith.mapping.coverage import shorten_name
 from beadsmith.report.contents import RunContents
 from beadsmith.report.figures.style import NAMES
 from beadsmith.report.numbers import (
@@ -13,6 +14,9 @@ from beadsmith.report.numbers import (
     format_percent,
     typeset_kind,
 )
+
+_N_LISTED = 24
+"""Atoms, beads and weights of a molecule in one cell of a table."""
 
 _LOSS_ROWS = (
     ("zero_force", "no force at all"),
@@ -172,14 +176,17 @@ def tabulate_molecules(mapping: dict[str, Any]) -> Table:
     """Return which atoms became which beads."""
     rows = []
     for molecule in mapping.get("molecules", []):
-        beads, masses = molecule["bead_names"], molecule["bead_masses"]
+        beads = [
+            f"{name} ({format_number(mass, 5)} u)"
+            for name, mass in zip(molecule["bead_names"], molecule["bead_masses"], strict=True)
+        ]
         rows.append(
             (
-                molecule["name"],
+                shorten_name(molecule),
                 str(molecule["count"]),
-                " ".join(molecule["atom_names"]),
-                ", ".join(f"{name} ({format_number(mass, 5)} u)" for name, mass in zip(beads, masses, strict=True)),
-                ", ".join(f"{weight:.3f}" for weight in molecule["force_weights"][0]),
+                _join_first(molecule["atom_names"], " "),
+                _join_first(beads, ", "),
+                _join_first([f"{weight:.3f}" for weight in molecule["force_weights"][0]], ", "),
             )
         )
     return Table(
@@ -188,6 +195,12 @@ def tabulate_molecules(mapping: dict[str, Any]) -> Table:
         header=("molecule", "copies", "atoms", "beads", "force weights"),
         rows=tuple(rows),
     )
+
+
+def _join_first(words: list[str], separator: str) -> str:
+    """Return a list as far as it can be read."""
+    more = f"{separator}… ({len(words)})" if len(words) > _N_LISTED else ""
+    return separator.join(words[:_N_LISTED]) + more
 
 
 _MAPS = {
