@@ -1,7 +1,7 @@
 """How fast frames of atoms become frames of beads, beside plain reading of the same file, and in how much memory.
 
-Run `python -m benchmarks.mapping`; `--frames 0.1` takes a tenth of the frames. Each case is a process with a peak memory of
-its own. Mapping reads the file twice, fits the optimal force map and its ten held-out copies, and
+Run `python -m benchmarks.mapping`; `--frames 0.1` takes a tenth of the frames. Each case is a process of its own, for
+the sake of its peak memory. Mapping reads the file twice, fits the optimal force map and its ten held-out copies, and
 writes the beads with fsync; the file lies in the page cache for both.
 """
 
