@@ -53,6 +53,7 @@ def test_beads_of_a_mapping_file_are_made_and_their_worth_is_shown(folder):
     rows = {line.split("│")[1].strip(): line for line in result.output.splitlines() if line.startswith("│")}
     assert "used" in rows["optimal"]
     assert "at least" in rows["sum"]
+    assert "of another density" not in result.output
     beads = read_trajectory(folder / "runs" / "waters" / "mapped.h5")
     assert beads.topology.type_names == ("W",)
     expected = 0.75 * FRAMES.whole[:, 0::3] + 0.25 * FRAMES.whole[:, 1::3]
@@ -60,6 +61,14 @@ def test_beads_of_a_mapping_file_are_made_and_their_worth_is_shown(folder):
     edges = np.diagonal(beads.cell, axis1=1, axis2=2)[:, None]
     # TRR holds float32
     np.testing.assert_allclose(difference - edges * np.round(difference / edges), 0.0, atol=1e-5)
+
+
+def test_noise_on_positions_has_a_row_of_its_own(folder):
+    (folder / "waters.yaml").write_text(YAML + "  noise_width: 0.005 nm\n")
+    for verb in ("import", "map"):
+        result = invoke(verb, "waters.yaml")
+        assert result.exit_code == 0, result.output + result.stderr
+    assert "with noise of 0.005 nm" in result.output
 
 
 def test_changed_mapping_file_makes_the_beads_anew(folder):

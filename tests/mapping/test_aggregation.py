@@ -5,7 +5,14 @@ import pytest
 from scipy.optimize import minimize
 
 from beadsmith.errors import InputError
-from beadsmith.mapping.aggregation import optimal_weights, sum_weights
+from beadsmith.mapping.aggregation import (
+    blurred_weights,
+    find_bias,
+    optimal_weights,
+    slice_weights,
+    sum_weights,
+    uniform_weights,
+)
 from beadsmith.mapping.constraints import group_indicator
 from example_references import KT
 
@@ -26,6 +33,40 @@ def random_case(seed, *, n_atoms=9, n_beads=2, n_groups=6):
 def test_sum_map_has_unit_weight_on_the_atoms_of_a_bead():
     members = np.array([[True, True, False], [False, False, True]])
     np.testing.assert_array_equal(sum_weights(members, np.arange(3)), [[1, 1, 0], [0, 0, 1]])
+
+
+def test_slice_takes_the_carriers_alone_and_uniform_what_is_joined_to_them():
+    c = np.array([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    groups = np.array([0, 1, 1, 2])
+    np.testing.assert_array_equal(slice_weights(c), [[1, 1, 0, 0], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(uniform_weights(c, groups), [[1, 1, 1, 0], [0, 0, 0, 1]])
+    assert find_bias(uniform_weights(c, groups), c, groups) is None
+    reason = find_bias(slice_weights(c), c, groups)
+    assert reason.startswith("atoms #2 and #3 are rigidly joined but enter bead 0 with the weights 1 and 0")
+
+
+def test_sum_over_shared_atoms_is_found_to_be_biased():
+    c = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    reason = find_bias(sum_weights(c != 0.0, np.arange(3)), c, np.arange(3))
+    assert reason.startswith("the force on bead 0 answers to a move of bead 1 by +0.5 too much")
+
+
+def test_weights_that_are_no_numbers_are_found_to_be_biased():
+    assert find_bias(np.array([[np.nan]]), np.array([[1.0]]), np.array([0])) is not None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_blurred_weights_equal_the_unconstrained_optimum(seed):
+    # B = κ C' (P + κ C'ᵀC')⁻¹ on the rigid groups, by a plain inverse
+    products, c, groups = random_case(seed)
+    optimal = optimal_weights(products, c, groups, regularization=0.0)
+    indicator = group_indicator(groups)
+    of_groups = optimal @ indicator / indicator.sum(axis=0)
+    width, a = 0.05, c @ indicator
+    stiffness = (KT / width) ** 2
+    expected = stiffness * a @ np.linalg.inv(products + stiffness * a.T @ a) @ indicator.T
+    found = blurred_weights(optimal, of_groups @ products @ of_groups.T, noise_width=width, kT=KT)
+    np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
 def test_single_atom_bead_takes_the_force_on_its_atom():

@@ -66,6 +66,9 @@ def show_mapping(console: Console, summary: dict[str, Any]) -> None:
         table.add_row(name, format_value(square), worth, "used" if name == summary["forces"] else "")
     for name, entry in summary.get("biased_maps", {}).items():
         table.add_row(name, format_value(entry["force_mean_square"]), "", "biased")
+    if "blurred_force_mean_square" in summary:
+        of_noise = f"with noise of {summary['noise_width']:g} nm"
+        table.add_row(of_noise, format_value(summary["blurred_force_mean_square"]), "", "of another density")
     console.print(table)
 
 

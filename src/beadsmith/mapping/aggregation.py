@@ -70,7 +70,7 @@ def find_bias(
         if spread[bead] > TOLERANCE:
             low, high = inside[np.argmin(weights[bead, inside])], inside[np.argmax(weights[bead, inside])]
             return (
-                f"atoms {high} and {low} are rigidly joined but enter bead {bead} with the weights "
+                f"atoms #{high + 1} and #{low + 1} are rigidly joined but enter bead {bead} with the weights "
                 f"{weights[bead, high]:.3g} and {weights[bead, low]:.3g}; the constraint force between them is missing "
                 "from the data and cancels only at equal weights"
             )
