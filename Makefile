@@ -2,7 +2,7 @@
 #   make demo       liquid methanol, from a molecule's name to a report (about 12 minutes on 2 cores)
 #   make test       all fast tests (under 10 minutes on 2 cores)
 #   make test-slow  long ensemble tests: NPT density, long distributions (about 13 minutes)
-#   make test-drift energy conservation of trained networks over 200 ps (about 15 minutes)
+#   make test-drift energy conservation of trained networks over 200 ps (one to two hours)
 #   make test-triton  the GPU kernels in Triton's interpreter (5 minutes; fetches triton: 290 MB, 1 GB on disk)
 #   make check      format, lint, types, import contracts, docs
 #   make bench      speed against peers, in one run (about 20 minutes; BENCH="--cases quick": 3)

@@ -11,7 +11,8 @@ from beadsmith.diagnostics.dynamics import check_simulation
 from beadsmith.force_field import ForceField, ForceFieldRecord, save_force_field
 from beadsmith.io.h5md import write_trajectory
 from beadsmith.io.records import read_json, write_json
-from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.kinds import build_network
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
 from beadsmith.topology import build_bead_topology
@@ -84,7 +85,7 @@ def write_force_fields(folder, type_names):
     )
     spline = PairSpline(type_names, inner_distances=(0.3,) * n_pairs, cutoff=0.9, n_intervals=8)
     settings = HipnnSettings(n_features=4, n_sensitivities=6, cutoff=0.8, soft_max=0.7)
-    network = build_hipnn(settings, type_names, torch.Generator().manual_seed(0))
+    network = build_network(settings, type_names, torch.Generator().manual_seed(0))
     save_force_field(ForceField([repulsion], network, record), folder / "force_field")
     save_force_field(ForceField([repulsion, spline], None, record), folder / "pair_spline")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.speed.candidates import offset_vectors
-from benchmarks.speed.candidates.beadsmith_networks import Candidate, build_network, read_batch, read_pairs
+from benchmarks.speed.candidates.beadsmith_networks import Candidate, make_network, read_batch, read_pairs
 from benchmarks.speed.cases import BATCHES, HIPNN, LIQUID, MOLECULES, NETWORKS, SCHNET, select_cases
 from benchmarks.speed.compare import Row, read_rows, write_rows
 from benchmarks.speed.frames import build_liquid, build_replicas
@@ -117,7 +117,7 @@ def test_candidates_take_turns_and_short_calls_are_repeated():
 def test_hand_count_of_matrix_products_equals_what_the_plain_torch_twin_makes(network):
     n_sites = 1000
     description = network.describe(LIQUID)
-    twin = build_network(description).requires_grad_(False)
+    twin = make_network(description).requires_grad_(False)
     pairs = torch.stack([torch.arange(n_sites), torch.arange(n_sites).roll(1)])
     arguments = torch.zeros(n_sites, dtype=torch.int64), pairs, torch.full((n_sites, 3), 0.3), pairs[0] * 0
     with FlopCounterMode(display=False) as counter:

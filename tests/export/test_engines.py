@@ -18,7 +18,8 @@ from beadsmith.export.openmm import build_openmm_system, export_openmm
 from beadsmith.export.single_point import compute_single_point
 from beadsmith.force_field import ForceField, ForceFieldRecord, save_force_field
 from beadsmith.io.h5md import write_trajectory
-from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.kinds import build_network
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.topology import build_bead_topology
 from beadsmith.trajectory import StatePoint
@@ -37,7 +38,7 @@ def force_field():
     )
     # wider than the fused kernels, which would be compiled for half of the test's time
     settings = HipnnSettings(cutoff=0.7, soft_max=0.6, n_features=65, n_sensitivities=6)
-    network = build_hipnn(settings, TYPES, torch.Generator().manual_seed(1))
+    network = build_network(settings, TYPES, torch.Generator().manual_seed(1))
     templates = tuple(build_bead_topology(type_names=TYPES, types=np.array([t]), masses=MASSES) for t in (0, 1))
     record = ForceFieldRecord(templates=templates, state_points=(StatePoint(temperature=310.0),))
     return ForceField([prior], network, record)

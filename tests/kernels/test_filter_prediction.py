@@ -8,7 +8,8 @@ from torch import nn
 
 from beadsmith.kernels import threads
 from beadsmith.kernels.schnet import build_filter_rows
-from beadsmith.networks.schnet import Schnet, SchnetSettings, build_schnet
+from beadsmith.networks.kinds import build_network
+from beadsmith.networks.schnet import Schnet, SchnetSettings
 from beadsmith.testing import NetworkInput, build_box, evaluate
 
 CUTOFF = 0.8
@@ -18,7 +19,7 @@ def build(**settings) -> Schnet:
     """Return a frozen network with random weights, biases too, in float64."""
     small = {"n_features": 9, "n_filters": 19, "n_radial": 12, "n_output_features": 5, "cutoff": CUTOFF, "n_knots": 128}
     generator = torch.Generator().manual_seed(0)
-    network = build_schnet(SchnetSettings(**(small | settings)), ("a", "b"), generator, n_channels=2)
+    network = build_network(SchnetSettings(**(small | settings)), ("a", "b"), generator, n_channels=2)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):

@@ -8,8 +8,9 @@ import torch
 from beadsmith.kernels import schnet as kernels
 from beadsmith.kernels import threads
 from beadsmith.kernels.schnet import build_filter_rows
+from beadsmith.networks.kinds import build_network
 from beadsmith.networks.radial_table import RadialTable
-from beadsmith.networks.schnet import SchnetSettings, build_schnet
+from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.testing import NetworkInput, build_box, evaluate
 
 CUTOFF = 0.8
@@ -125,13 +126,13 @@ def test_every_pair_of_an_unsorted_row_finds_the_one_that_points_back():
     assert torch.equal(index[:, torch.from_numpy(rows.reverse)], index.flip(0))
 
 
-def build_network(n_types: int, pair_classes: bool):
+def make_network(n_types: int, pair_classes: bool):
     """Return a network with random weights in float64."""
     settings = SchnetSettings(
         n_features=9, n_filters=7, n_radial=12, n_interactions=3, cutoff=CUTOFF, n_knots=128, pair_classes=pair_classes
     )
     names = tuple("ab"[:n_types])
-    return build_schnet(settings, names, torch.Generator().manual_seed(0), n_channels=2).double()
+    return build_network(settings, names, torch.Generator().manual_seed(0), n_channels=2).double()
 
 
 def differentiate(network, box):
@@ -145,7 +146,7 @@ def differentiate(network, box):
 @pytest.mark.parametrize("pair_classes", [False, True])
 @pytest.mark.parametrize("n_types", [1, 2])
 def test_fused_energies_forces_and_parameter_gradients_equal_those_of_plain_torch(n_types, pair_classes):
-    network = build_network(n_types, pair_classes)
+    network = make_network(n_types, pair_classes)
     box = build_box(n_sites=64, n_types=n_types, cutoff=CUTOFF, seed=0)
     box = replace(box, bond_class=box.pair_index.sum(0) % 5)
     fused = differentiate(network, box)
@@ -156,7 +157,7 @@ def test_fused_energies_forces_and_parameter_gradients_equal_those_of_plain_torc
 
 @pytest.mark.usefixtures("two_threads")
 def test_two_threads_give_the_same_bits_in_energies_and_forces_and_the_same_parameter_gradients(monkeypatch):
-    network = build_network(2, False)
+    network = make_network(2, False)
     box = build_box(n_sites=64, n_types=2, cutoff=CUTOFF, seed=0)
     threaded = differentiate(network, box)
     rows = build_filter_rows(box.pair_index, box.pair_vectors, None, n_sites=64, n_intervals=64, cutoff=CUTOFF)

@@ -5,9 +5,10 @@ import torch
 
 from beadsmith.energy import AbstractNetwork
 from beadsmith.kernels import triton
-from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
-from beadsmith.networks.mace import MaceSettings, build_mace
-from beadsmith.networks.schnet import SchnetSettings, build_schnet
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.kinds import build_network
+from beadsmith.networks.mace import MaceSettings
+from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.testing import build_cluster
 from host_watch import HostWatch, leave_the_host
 
@@ -23,22 +24,21 @@ def usable_everywhere(monkeypatch):
     monkeypatch.setattr(triton, "is_usable", lambda device: True)
 
 
-def build_network(kind):
+def make_network(kind):
     generator, names = torch.Generator().manual_seed(0), ("a", "b")
     if kind == "hipnn":
         settings = HipnnSettings(
             l_max=2, n_interactions=2, n_features=5, n_sensitivities=4, n_atom_layers=1, cutoff=0.6, soft_max=0.5
         )
-        return build_hipnn(settings, names, generator)
-    if kind == "mace":
+    elif kind == "mace":
         settings = MaceSettings(
             n_features=3, l_max=1, cutoff=0.6, n_knots=32, radial_widths=(4,), n_readout=3, n_radial=4
         )
-        return build_mace(settings, names, generator)
-    settings = SchnetSettings(
-        n_features=5, n_filters=6, n_interactions=2, n_radial=6, n_output_features=4, cutoff=0.6, n_knots=32
-    )
-    return build_schnet(settings, names, generator)
+    else:
+        settings = SchnetSettings(
+            n_features=5, n_filters=6, n_interactions=2, n_radial=6, n_output_features=4, cutoff=0.6, n_knots=32
+        )
+    return build_network(settings, names, generator)
 
 
 def predict(network, pairs, dtype, device, pair_gradient):
@@ -60,7 +60,7 @@ def predict(network, pairs, dtype, device, pair_gradient):
 def test_energies_forces_and_their_gradients_equal_plain_torch(device, kind, dtype):
     # the list reaches beyond the cutoff, as one with a skin does
     pairs = build_cluster(N_SITES, N_TYPES, seed=0).pairs(0.8)
-    network = build_network(kind)
+    network = make_network(kind)
     found = predict(network, pairs, dtype, device, type(network).pair_gradient)
     expected = predict(network, pairs, dtype, device, AbstractNetwork.pair_gradient)
     for one, other in zip(found, expected, strict=True):
@@ -70,7 +70,7 @@ def test_energies_forces_and_their_gradients_equal_plain_torch(device, kind, dty
 
 def test_changed_weights_are_noticed_by_tables_that_are_kept(device):
     pairs = build_cluster(N_SITES, N_TYPES, seed=0).pairs(0.8)
-    network = build_network("schnet").double().to(device).requires_grad_(False)
+    network = make_network("schnet").double().to(device).requires_grad_(False)
     inputs = [tensor.to(device) for tensor in (pairs.types, pairs.pair_index, pairs.pair_vectors, pairs.bond_class)]
     weights = torch.ones(N_SITES, 1, dtype=torch.float64, device=device)
     first, _ = network.pair_gradient(*inputs, weights)
@@ -85,7 +85,7 @@ def test_a_force_call_never_makes_the_host_wait(kind, monkeypatch):
     for module in (couplings, filters, messages):
         monkeypatch.setattr(module, "launch", lambda kernel, grid, *arguments: None)
     pairs = build_cluster(N_SITES, N_TYPES, seed=0).pairs(0.8)
-    network = build_network(kind).double().requires_grad_(False).to("meta")
+    network = make_network(kind).double().requires_grad_(False).to("meta")
     inputs = (pairs.types, pairs.pair_index, pairs.pair_vectors, pairs.bond_class, torch.ones(N_SITES, 1).double())
     inputs = leave_the_host(inputs, set())
     # constants that are made once are made here, as in the calls before a capture

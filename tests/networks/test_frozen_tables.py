@@ -5,17 +5,18 @@ import copy
 import pytest
 import torch
 
-from beadsmith.networks.mace import MaceSettings, build_mace
-from beadsmith.networks.schnet import SchnetSettings, build_schnet
+from beadsmith.networks.kinds import build_network
+from beadsmith.networks.mace import MaceSettings
+from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.testing import build_cluster, evaluate
 
 BUILDERS = {
-    "schnet": lambda: build_schnet(
+    "schnet": lambda: build_network(
         SchnetSettings(cutoff=0.8, n_features=16, n_filters=16, n_radial=8, n_knots=64),
         ("a",),
         torch.Generator().manual_seed(0),
     ),
-    "mace": lambda: build_mace(
+    "mace": lambda: build_network(
         MaceSettings(cutoff=0.8, n_features=4, l_max_hidden=0, n_knots=64), ("a",), torch.Generator().manual_seed(0)
     ),
 }

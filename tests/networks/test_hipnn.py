@@ -9,7 +9,8 @@ import torch
 from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
 from beadsmith.kernels.threads import split_rows
-from beadsmith.networks.hipnn import Hipnn, HipnnSettings, build_hipnn
+from beadsmith.networks.hipnn import Hipnn, HipnnSettings
+from beadsmith.networks.kinds import build_network
 from beadsmith.testing import build_box, build_cluster, check_network, evaluate, join
 
 SMALL = {"n_features": 9, "n_sensitivities": 7, "n_atom_layers": 2, "cutoff": 0.9, "soft_max": 0.8}
@@ -19,7 +20,7 @@ def build(n_types: int = 1, n_channels: int = 1, seed: int = 0, **settings) -> H
     """Return a small network with random weights."""
     names = tuple("abc"[:n_types])
     generator = torch.Generator().manual_seed(seed)
-    return build_hipnn(HipnnSettings(**(SMALL | settings)), names, generator, n_channels=n_channels)
+    return build_network(HipnnSettings(**(SMALL | settings)), names, generator, n_channels=n_channels)
 
 
 @pytest.mark.parametrize("n_types", [1, 3])
@@ -35,13 +36,13 @@ def test_hipnn_with_three_channels_and_three_interactions_keeps_the_contract_of_
 
 def test_published_settings_have_118954_parameters():
     published = HipnnSettings(l_max=2, n_features=128, cutoff=1.5, soft_min=0.2, soft_max=1.3)
-    network = build_hipnn(published, ("methanol",), torch.Generator())
+    network = build_network(published, ("methanol",), torch.Generator())
     assert sum(parameter.numel() for parameter in network.parameters()) == 118_954
 
 
 def test_published_radial_functions_have_the_published_centres_and_width():
     published = HipnnSettings(l_max=2, n_features=128, cutoff=1.5, soft_min=0.2, soft_max=1.3)
-    sensitivities = build_hipnn(published, ("methanol",), torch.Generator()).blocks[0].interaction.sensitivities
+    sensitivities = build_network(published, ("methanol",), torch.Generator()).blocks[0].interaction.sensitivities
     centres = [13.0, 10.1, 8.2, 7.0, 6.0, 5.3, 4.75, 4.3, 3.9, 3.6, 3.3, 3.1, 2.9, 2.7, 2.6, 2.4, 2.3, 2.2, 2.1, 2.0]
     # published in angstrom, rounded to 0.1 (0.05 once)
     torch.testing.assert_close(sensitivities.centres.detach() * 10.0, torch.tensor(centres), rtol=0.0, atol=0.051)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from beadsmith.errors import InputError
-from beadsmith.networks.mace import Mace, MaceSettings, build_mace
+from beadsmith.networks.kinds import build_network
+from beadsmith.networks.mace import Mace, MaceSettings
 from beadsmith.networks.mace_layers import RadialNetwork, envelope
 from beadsmith.testing import Cluster, build_box, build_cluster, check_network, evaluate, join, site_energies
 
@@ -37,7 +38,7 @@ def build(n_types: int = 1, n_channels: int = 1, seed: int = 0, **settings) -> M
     """Return a small network with random weights."""
     names = tuple("abc"[:n_types])
     generator = torch.Generator().manual_seed(seed)
-    return build_mace(MaceSettings(**(SMALL | settings)), names, generator, n_channels=n_channels)
+    return build_network(MaceSettings(**(SMALL | settings)), names, generator, n_channels=n_channels)
 
 
 @pytest.mark.parametrize("n_knots", [0, 64])
@@ -54,7 +55,7 @@ def test_mace_with_three_channels_and_three_types_keeps_the_contract_of_a_networ
 def test_published_settings_have_the_published_number_of_parameters(correlation, thousands):
     # published for correlation 1; with more, dependent couplings of the original basis are left out
     published = MaceSettings(n_features=32, l_max_hidden=1, l_max=3, correlation=correlation)
-    network = build_mace(published, tuple("abcdef"), torch.Generator())
+    network = build_network(published, tuple("abcdef"), torch.Generator())
     assert round(sum(parameter.numel() for parameter in network.parameters()) / 1000, 1) == thousands
 
 
@@ -143,7 +144,7 @@ def test_refused_networks_are_indeed_blind_to_mirror_images(settings, monkeypatc
 
 def test_radial_table_of_the_default_size_is_right_to_five_digits():
     settings = MaceSettings(n_features=16, l_max=3)
-    network = build_mace(settings, ("a",), torch.Generator().manual_seed(0)).double()
+    network = build_network(settings, ("a",), torch.Generator().manual_seed(0)).double()
     radial = network.layers[1].radial
     assert isinstance(radial, RadialNetwork)
     assert network.table is not None
@@ -156,7 +157,7 @@ def test_radial_table_of_the_default_size_is_right_to_five_digits():
 def test_error_of_the_table_falls_with_the_fourth_power_of_the_spacing():
     errors = []
     for n_knots in (128, 256):
-        network = build_mace(MaceSettings(n_knots=n_knots), ("a",), torch.Generator().manual_seed(0)).double()
+        network = build_network(MaceSettings(n_knots=n_knots), ("a",), torch.Generator().manual_seed(0)).double()
         radial = network.layers[0].radial
         error, _ = network.table.measure_error(
             lambda r, radial=radial: radial(r, torch.zeros(len(r), dtype=torch.int64))
@@ -279,4 +280,4 @@ def test_features_of_a_higher_degree_than_all_harmonics_are_refused():
 @pytest.mark.parametrize(("type_names", "n_channels"), [((), 1), (("a",), 0)])
 def test_networks_without_types_or_channels_are_refused(type_names, n_channels):
     with pytest.raises(InputError, match="a bead type and a channel"):
-        build_mace(MaceSettings(), type_names, torch.Generator(), n_channels=n_channels)
+        build_network(MaceSettings(), type_names, torch.Generator(), n_channels=n_channels)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from beadsmith.errors import InputError
+from beadsmith.networks.kinds import build_network
 from beadsmith.networks.radial_bases import cosine_cutoff
 from beadsmith.networks.radial_table import FIRST_INTERVAL, RadialTable
-from beadsmith.networks.schnet import SchnetSettings, build_schnet
+from beadsmith.networks.schnet import SchnetSettings
 
 LIKE = torch.zeros(0, dtype=torch.float64)
 
@@ -125,7 +126,7 @@ def test_default_tables_of_filters_and_of_their_slopes_are_as_exact_as_stated(
     cutoff, activation, radial_basis, n_radial, largest_errors
 ):
     settings = SchnetSettings(radial_basis=radial_basis, n_radial=n_radial, activation=activation, cutoff=cutoff)
-    network = build_schnet(settings, ("a",), torch.Generator().manual_seed(0)).double()
+    network = build_network(settings, ("a",), torch.Generator().manual_seed(0)).double()
     for filters in network.filters:
         value, slope = network.table.measure_error(
             lambda r, filters=filters: filters(r, torch.zeros(len(r), dtype=torch.int64))

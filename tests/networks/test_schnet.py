@@ -8,8 +8,9 @@ import torch
 
 from beadsmith.errors import InputError
 from beadsmith.networks.activations import activate, activate_with_slope
+from beadsmith.networks.kinds import build_network
 from beadsmith.networks.radial_bases import build_radial_basis, cosine_cutoff
-from beadsmith.networks.schnet import Schnet, SchnetSettings, build_schnet
+from beadsmith.networks.schnet import Schnet, SchnetSettings
 from beadsmith.testing import build_box, check_network, evaluate, join, site_energies
 
 SMALL = {"n_features": 9, "n_filters": 7, "n_radial": 12, "n_output_features": 5, "cutoff": 0.9}
@@ -21,7 +22,7 @@ def build(n_types: int = 1, n_channels: int = 1, seed: int = 0, **settings) -> S
     """Return a small network with random weights."""
     names = tuple("abc"[:n_types])
     generator = torch.Generator().manual_seed(seed)
-    return build_schnet(SchnetSettings(**(SMALL | settings)), names, generator, n_channels=n_channels)
+    return build_network(SchnetSettings(**(SMALL | settings)), names, generator, n_channels=n_channels)
 
 
 @pytest.mark.parametrize("n_knots", [0, 64])
@@ -102,7 +103,7 @@ def test_activations_have_their_closed_forms():
 
 def test_published_alanine_settings_have_as_many_parameters_as_their_layers_add_up_to():
     settings = SchnetSettings(n_features=128, n_filters=128, n_interactions=5, n_radial=50, n_output_features=128)
-    network = build_schnet(settings, ("C", "N"), torch.Generator())
+    network = build_network(settings, ("C", "N"), torch.Generator())
     square = 128 * 128
     per_interaction = (50 * 128 + 128) + (square + 128) + square + 2 * (square + 128)
     expected = 2 * 128 + 5 * per_interaction + (square + 128) + (128 + 1)
@@ -140,7 +141,7 @@ def test_only_networks_with_pair_classes_tell_bonded_pairs_from_others(n_knots):
 def test_energies_and_forces_with_default_tables_agree_with_exact_filters(radial_basis):
     # filters are off by at most 1.5e-5 of the largest and slopes by 6e-5 (see test_radial_table), in two interactions
     box = build_box(n_sites=64, n_types=2, cutoff=0.8, seed=0)
-    tabulated = build_schnet(SchnetSettings(cutoff=0.8, radial_basis=radial_basis), ("a", "b"), torch.Generator())
+    tabulated = build_network(SchnetSettings(cutoff=0.8, radial_basis=radial_basis), ("a", "b"), torch.Generator())
     exact = Schnet(replace(tabulated.settings, n_knots=0), ("a", "b"))
     exact.load_state_dict(tabulated.state_dict())
     (energies, gradient), (expected, expected_gradient) = (
@@ -231,7 +232,7 @@ def test_vectors_of_another_precision_than_the_weights_are_refused():
 
 def test_a_network_without_types_or_channels_is_refused():
     with pytest.raises(InputError, match="bead type"):
-        build_schnet(SchnetSettings(), (), torch.Generator())
+        build_network(SchnetSettings(), (), torch.Generator())
     with pytest.raises(InputError, match="channel"):
         build(n_channels=0)
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from beadsmith.force_field import ForceField
-from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
-from beadsmith.networks.mace import MaceSettings, build_mace
-from beadsmith.networks.schnet import SchnetSettings, build_schnet
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.kinds import build_network
+from beadsmith.networks.mace import MaceSettings
+from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.tabulated import tabulate_pair_terms
 from beadsmith.simulation import captured
@@ -38,13 +39,13 @@ def build_force_field(kind, device):
     if kind == "hipnn":
         settings = HipnnSettings(l_max=2, n_interactions=2, n_features=8, n_sensitivities=6, cutoff=0.6, soft_max=0.5)
         settings = replace(settings, pair_classes=True)
-        network = build_hipnn(settings, ("bead",), generator)
+        network = build_network(settings, ("bead",), generator)
     elif kind == "mace":
-        network = build_mace(
+        network = build_network(
             MaceSettings(n_features=4, cutoff=0.6, n_knots=64, radial_widths=(8,), n_readout=4), ("bead",), generator
         )
     else:
-        network = build_schnet(SchnetSettings(n_features=8, n_filters=8, cutoff=0.6, n_knots=64), ("bead",), generator)
+        network = build_network(SchnetSettings(n_features=8, n_filters=8, cutoff=0.6, n_knots=64), ("bead",), generator)
     walls = ExponentialRepulsion(
         ("bead",), joining_distances=(0.3,), joining_forces=(60.0,), decays=(40.0,), cutoff=0.5
     )

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from beadsmith.batch import Batch, Pairs
 from beadsmith.energy import AbstractNetwork, predict_network
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.kinds import NetworkSettings, build_network
+from beadsmith.networks.mace import MaceSettings
+from beadsmith.networks.schnet import SchnetSettings
 from benchmarks.speed.candidates import AbstractCandidate
 
 
@@ -17,7 +21,7 @@ class Candidate(AbstractCandidate):
     def __init__(self, network: dict[str, Any], variant: str) -> None:
         """Build the network from the benchmark's description of it; there is one variant."""
         super().__init__()
-        self.network = build_network(network)
+        self.network = make_network(network)
 
     def read(self, frames: dict[str, np.ndarray], positions: np.ndarray) -> tuple[Batch, Pairs]:
         """Return the records of the energy half."""
@@ -28,24 +32,24 @@ class Candidate(AbstractCandidate):
         return predict_network(self.network, *inputs, create_graph=create_graph).forces
 
 
-def build_network(network: dict[str, Any]) -> AbstractNetwork:
-    """Return beadsmith's network for a description of `benchmarks.speed.cases`; all other settings are defaults."""
+def make_network(network: dict[str, Any]) -> AbstractNetwork:
+    """Return beadsmith's network for a description of `benchmarks.speed.cases`."""
     type_names = tuple(f"type{k}" for k in range(network["n_types"]))
-    build = {"hipnn": _build_hipnn, "schnet": _build_schnet, "mace": _build_mace}[network["kind"]]
-    return build(network, type_names, torch.Generator().manual_seed(0))
+    return build_network(describe_network(network), type_names, torch.Generator().manual_seed(0))
 
 
-def _build_hipnn(network: dict[str, Any], type_names: tuple[str, ...], generator: torch.Generator) -> AbstractNetwork:
-    from beadsmith.networks.hipnn import HipnnSettings, build_hipnn
+def describe_network(network: dict[str, Any]) -> NetworkSettings:
+    """Return beadsmith's settings for a description of `benchmarks.speed.cases`; all others are defaults."""
+    describe = {"hipnn": _describe_hipnn, "schnet": _describe_schnet, "mace": _describe_mace}[network["kind"]]
+    return describe(network)
 
-    settings = HipnnSettings(**{name: value for name, value in network.items() if name != "n_types"})
-    return build_hipnn(settings, type_names, generator)
+
+def _describe_hipnn(network: dict[str, Any]) -> NetworkSettings:
+    return HipnnSettings(**{name: value for name, value in network.items() if name != "n_types"})
 
 
-def _build_schnet(network: dict[str, Any], type_names: tuple[str, ...], generator: torch.Generator) -> AbstractNetwork:
-    from beadsmith.networks.schnet import SchnetSettings, build_schnet
-
-    settings = SchnetSettings(
+def _describe_schnet(network: dict[str, Any]) -> NetworkSettings:
+    return SchnetSettings(
         n_features=network["n_features"],
         n_filters=network["n_features"],
         n_interactions=network["n_interactions"],
@@ -56,13 +60,10 @@ def _build_schnet(network: dict[str, Any], type_names: tuple[str, ...], generato
         n_output_layers=1,
         n_output_features=network["n_features"] // 2,
     )
-    return build_schnet(settings, type_names, generator)
 
 
-def _build_mace(network: dict[str, Any], type_names: tuple[str, ...], generator: torch.Generator) -> AbstractNetwork:
-    from beadsmith.networks.mace import MaceSettings, build_mace
-
-    settings = MaceSettings(
+def _describe_mace(network: dict[str, Any]) -> NetworkSettings:
+    return MaceSettings(
         n_features=network["n_channels"],
         l_max_hidden=network["hidden_l_max"],
         l_max=network["l_max"],
@@ -76,7 +77,6 @@ def _build_mace(network: dict[str, Any], type_names: tuple[str, ...], generator:
         n_readout=network["n_readout"],
         first_layer="residual",
     )
-    return build_mace(settings, type_names, generator)
 
 
 def read_batch(frames: dict[str, np.ndarray], positions: np.ndarray) -> Batch:

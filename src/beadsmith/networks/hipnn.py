@@ -5,15 +5,15 @@ Chigaev et al., J. Chem. Phys. 158, 184108 (2023), doi 10.1063/5.0142127 (tensor
 Shinkle et al., J. Chem. Theory Comput. 20, 10524 (2024), doi 10.1021/acs.jctc.4c00788 (as a force field of beads).
 """
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beadsmith.energy import AbstractNetwork, differentiate_pairs
+from beadsmith.energy import differentiate_pairs
 from beadsmith.errors import InputError
 from beadsmith.kernels import triton
 from beadsmith.kernels.hipnn import (
@@ -31,6 +31,7 @@ from beadsmith.networks.angular import N_COMPONENTS, angular_basis
 from beadsmith.networks.layers import Block, Interaction, initialise_linear_, linear
 from beadsmith.networks.packed_weights import PackedWeights
 from beadsmith.networks.radial import InverseSensitivities
+from beadsmith.networks.typed_network import AbstractTypedNetwork
 from beadsmith.units import Unit
 
 
@@ -90,7 +91,7 @@ class HipnnSettings:
             )
 
 
-class Hipnn(AbstractNetwork):
+class Hipnn(AbstractTypedNetwork):
     """HIP-NN-TS with one-hot bead types as input.
 
     E_i = energy_scale · Σ_k (w_k · z_i^(k) + b_k): each block's features and the types are read out (b_0 = 0).
@@ -98,13 +99,12 @@ class Hipnn(AbstractNetwork):
     """
 
     kind: ClassVar[str] = "hipnn"
+    settings_class: ClassVar[type] = HipnnSettings
     takes_longer_lists: ClassVar[bool] = True
 
     def __init__(self, settings: HipnnSettings, type_names: tuple[str, ...], n_channels: int = 1) -> None:
-        """Make the architecture; all weights are zero until they are initialised or loaded."""
-        super().__init__()
-        self.settings, self.type_names, self.n_channels = settings, tuple(type_names), n_channels
-        self.cutoff = settings.cutoff
+        """Make the architecture; see `AbstractTypedNetwork`."""
+        super().__init__(settings, type_names, n_channels)
         n_inputs = [len(type_names)] + [settings.n_features] * (settings.n_interactions - 1)
         self.blocks = nn.ModuleList(self._build_block(n_in) for n_in in n_inputs)
         self.type_readout = linear(len(type_names), n_channels, bias=False)
@@ -263,19 +263,6 @@ class Hipnn(AbstractNetwork):
     def _blocks_and_readouts(self) -> list[tuple[Block, nn.Linear]]:
         return cast("list[tuple[Block, nn.Linear]]", list(zip(self.blocks, self.readouts, strict=True)))
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the architecture as JSON."""
-        return {
-            "settings": asdict(self.settings),
-            "type_names": list(self.type_names),
-            "n_channels": self.n_channels,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return a network of the given architecture; weights are loaded afterwards."""
-        return cls(HipnnSettings(**config["settings"]), tuple(config["type_names"]), int(config["n_channels"]))
-
 
 @dataclass(frozen=True)
 class _Stage:
@@ -309,26 +296,3 @@ def _sweep_back(rows: Rows, stages: list[_Stage]) -> Tensor:
         from_next = direct + stage.interaction.project_back(on_projected)
         gradient = gradient + own
     raise AssertionError("the first stage has no projected features")
-
-
-def build_hipnn(
-    settings: HipnnSettings, type_names: tuple[str, ...], generator: torch.Generator, *, n_channels: int = 1
-) -> Hipnn:
-    """Return a freshly initialised network.
-
-    Parameters
-    ----------
-    settings : Architecture.
-    type_names : Names of the bead types; a site's type is an index into them.
-    generator : Source of the random weights, on the CPU.
-    n_channels : Number of energies each site returns.
-
-    Raises
-    ------
-    InputError : there is no bead type, or no channel.
-    """
-    if not type_names or n_channels < 1:
-        raise InputError(f"a network needs a bead type and a channel, got {len(type_names)} and {n_channels}")
-    network = Hipnn(settings, type_names, n_channels)
-    network.initialise_(generator)
-    return network

@@ -7,14 +7,14 @@ Sources: Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 35, 11423 (2022), arXi
 Goerlich, Zavadlav, J. Chem. Inf. Model. (2026), doi 10.1021/acs.jcim.5c03035 (as a force field of beads).
 """
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from beadsmith.energy import AbstractNetwork, differentiate_pairs
+from beadsmith.energy import differentiate_pairs
 from beadsmith.errors import InputError
 from beadsmith.kernels import triton
 from beadsmith.kernels.mace import (
@@ -34,6 +34,7 @@ from beadsmith.networks.mace_layers import MaceLayer, RadialNetwork, mix, scaled
 from beadsmith.networks.radial_table import RadialTable
 from beadsmith.networks.spherical_harmonics import spherical_harmonics
 from beadsmith.networks.tensor_sweeps import SumCouplings, sum_couplings, tensor_messages
+from beadsmith.networks.typed_network import AbstractTypedNetwork
 from beadsmith.units import Unit
 
 _N_BOND_CLASSES = 5
@@ -130,7 +131,7 @@ class MaceSettings:
                 )
 
 
-class Mace(AbstractNetwork):
+class Mace(AbstractTypedNetwork):
     """MACE with one-hot bead types as input.
 
     E_i = energy_scale · Σ_t readout_t(h_i^(t)): linear in the scalars of all layers but the last, a network with one
@@ -139,13 +140,12 @@ class Mace(AbstractNetwork):
     """
 
     kind: ClassVar[str] = "mace"
+    settings_class: ClassVar[type] = MaceSettings
     takes_longer_lists: ClassVar[bool] = True
 
     def __init__(self, settings: MaceSettings, type_names: tuple[str, ...], n_channels: int = 1) -> None:
-        """Make the architecture; all weights are zero until they are initialised or loaded."""
-        super().__init__()
-        self.settings, self.type_names, self.n_channels = settings, tuple(type_names), n_channels
-        self.cutoff = settings.cutoff
+        """Make the architecture; see `AbstractTypedNetwork`."""
+        super().__init__(settings, type_names, n_channels)
         n, last = settings.n_features, settings.n_layers - 1
         self.table = RadialTable(settings.n_knots, settings.cutoff) if settings.n_knots else None
         self.embedding = nn.Parameter(torch.zeros(len(type_names), n))
@@ -330,21 +330,6 @@ class Mace(AbstractNetwork):
     def _layers(self) -> list[MaceLayer]:
         return cast("list[MaceLayer]", list(self.layers))
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the architecture as JSON."""
-        settings = asdict(self.settings)
-        return {
-            "settings": settings | {"radial_widths": list(settings["radial_widths"])},
-            "type_names": list(self.type_names),
-            "n_channels": self.n_channels,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return a network of the given architecture; weights are loaded afterwards."""
-        settings = config["settings"] | {"radial_widths": tuple(config["settings"]["radial_widths"])}
-        return cls(MaceSettings(**settings), tuple(config["type_names"]), int(config["n_channels"]))
-
 
 @dataclass(frozen=True)
 class _Stage:
@@ -379,26 +364,3 @@ def _sweep_back(where: Neighbourhoods, stages: list[_Stage]) -> Tensor:
         from_next = direct + stage.layer.project_back(on_sent)
         gradient = gradient + own
     raise AssertionError("a network has a first layer")
-
-
-def build_mace(
-    settings: MaceSettings, type_names: tuple[str, ...], generator: torch.Generator, *, n_channels: int = 1
-) -> Mace:
-    """Return a freshly initialised network.
-
-    Parameters
-    ----------
-    settings : Architecture.
-    type_names : Names of the bead types; a site's type is an index into them.
-    generator : Source of the random weights, on the CPU.
-    n_channels : Number of energies each site returns.
-
-    Raises
-    ------
-    InputError : there is no bead type, or no channel.
-    """
-    if not type_names or n_channels < 1:
-        raise InputError(f"a network needs a bead type and a channel, got {len(type_names)} and {n_channels}")
-    network = Mace(settings, type_names, n_channels)
-    network.initialise_(generator)
-    return network

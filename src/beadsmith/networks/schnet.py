@@ -10,17 +10,16 @@ Husic et al., J. Chem. Phys. 153, 194101 (2020), doi 10.1063/5.0026133 (CGSchNet
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
 from beadsmith.kernels import schnet, triton
 from beadsmith.kernels.activations import KINDS, activate_
@@ -32,6 +31,7 @@ from beadsmith.networks.layers import linear
 from beadsmith.networks.radial_bases import BasisName, build_radial_basis, cosine_cutoff
 from beadsmith.networks.radial_table import RadialTable
 from beadsmith.networks.schnet_prediction import collect_parameters, fold, predict
+from beadsmith.networks.typed_network import AbstractTypedNetwork
 from beadsmith.units import Unit
 
 _N_PAIR_CLASSES = SAME_MOLECULE + 1
@@ -152,17 +152,16 @@ class Exchange(nn.Module):
         self.update = linear(settings.n_features, settings.n_features)
 
 
-class Schnet(AbstractNetwork):
+class Schnet(AbstractTypedNetwork):
     """SchNet of a liquid or of molecules; the tabulated filters, where there are tables, are the model."""
 
     kind: ClassVar[str] = "schnet"
+    settings_class: ClassVar[type] = SchnetSettings
     takes_longer_lists: ClassVar[bool] = True
 
     def __init__(self, settings: SchnetSettings, type_names: tuple[str, ...], n_channels: int = 1) -> None:
-        """Make the architecture; all weights are zero until they are initialised or loaded."""
-        super().__init__()
-        self.settings, self.type_names, self.n_channels = settings, tuple(type_names), n_channels
-        self.cutoff = settings.cutoff
+        """Make the architecture; see `AbstractTypedNetwork`."""
+        super().__init__(settings, type_names, n_channels)
         self.table = RadialTable(settings.n_knots, settings.cutoff) if settings.n_knots else None
         self.embedding = nn.Parameter(torch.zeros(len(type_names), settings.n_features))
         self.filters = nn.ModuleList(FilterNetwork(settings) for _ in range(settings.n_interactions))
@@ -352,44 +351,8 @@ class Schnet(AbstractNetwork):
     def _interactions(self) -> list[tuple[FilterNetwork, Exchange]]:
         return cast("list[tuple[FilterNetwork, Exchange]]", list(zip(self.filters, self.exchanges, strict=True)))
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the architecture as JSON."""
-        return {
-            "settings": asdict(self.settings),
-            "type_names": list(self.type_names),
-            "n_channels": self.n_channels,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return a network of the given architecture; weights are loaded afterwards."""
-        return cls(SchnetSettings(**config["settings"]), tuple(config["type_names"]), int(config["n_channels"]))
-
 
 def _find_gpu_sweeps() -> ModuleType:
     from beadsmith.kernels.triton import filters
 
     return filters
-
-
-def build_schnet(
-    settings: SchnetSettings, type_names: tuple[str, ...], generator: torch.Generator, *, n_channels: int = 1
-) -> Schnet:
-    """Return a freshly initialised network.
-
-    Parameters
-    ----------
-    settings : Architecture.
-    type_names : Names of the bead types; a site's type is an index into them.
-    generator : Source of the random weights, on the CPU.
-    n_channels : Number of energies each site returns.
-
-    Raises
-    ------
-    InputError : there is no bead type, or no channel.
-    """
-    if not type_names or n_channels < 1:
-        raise InputError(f"a network needs a bead type and a channel, got {len(type_names)} and {n_channels}")
-    network = Schnet(settings, type_names, n_channels)
-    network.initialise_(generator)
-    return network

@@ -1,0 +1,51 @@
+"""What all networks of this package share: settings, bead types and channels describe them, in memory and in files."""
+
+from abc import abstractmethod
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
+
+import torch
+
+from beadsmith.energy import AbstractNetwork
+from beadsmith.errors import InputError
+
+
+class AbstractTypedNetwork(AbstractNetwork):
+    """A network for a list of bead types whose architecture is a settings record."""
+
+    settings_class: ClassVar[type]
+    """Class of the settings."""
+
+    def __init__(self, settings: Any, type_names: tuple[str, ...], n_channels: int = 1) -> None:
+        """Note what describes the network; all weights are zero until they are initialised or loaded.
+
+        Parameters
+        ----------
+        settings : Architecture.
+        type_names : Names of the bead types; a site's type is an index into them.
+        n_channels : Number of energies each site returns.
+
+        Raises
+        ------
+        InputError : there is no bead type, or no channel.
+        """
+        super().__init__()
+        if not type_names or n_channels < 1:
+            raise InputError(f"a network needs a bead type and a channel, got {len(type_names)} and {n_channels}")
+        self.settings, self.type_names, self.n_channels = settings, tuple(type_names), n_channels
+        self.cutoff = settings.cutoff
+
+    @abstractmethod
+    def initialise_(self, generator: torch.Generator) -> None:
+        """Draw all weights from a generator on the CPU."""
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the architecture as JSON."""
+        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.settings).items()}
+        return {"settings": settings, "type_names": list(self.type_names), "n_channels": self.n_channels}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return a network of the given architecture; weights are loaded afterwards."""
+        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in config["settings"].items()}
+        return cls(cls.settings_class(**settings), tuple(config["type_names"]), int(config["n_channels"]))
