@@ -20,6 +20,7 @@ from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict
 from beadsmith.errors import InputError
 from beadsmith.io.records import hash_file, read_json, replacing, topology_from_json, topology_to_json, write_json
 from beadsmith.networks.kinds import NETWORKS
+from beadsmith.priors.coordinate_series import CoordinateSeries
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
 from beadsmith.topology import Topology, group_equal_molecules
@@ -27,7 +28,11 @@ from beadsmith.trajectory import StatePoint
 
 FORMAT_VERSION = 1
 
-_TERMS: dict[str, type[AbstractEnergyTerm]] = {"exponential_repulsion": ExponentialRepulsion, "pair_spline": PairSpline}
+_TERMS: dict[str, type[AbstractEnergyTerm]] = {
+    "coordinate_series": CoordinateSeries,
+    "exponential_repulsion": ExponentialRepulsion,
+    "pair_spline": PairSpline,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
