@@ -23,7 +23,9 @@ from beadsmith.priors.fit import PriorSettings
 from beadsmith.training.data import split_by_use
 from beadsmith.training.fit import TrainingSettings, train
 from beadsmith.training.loss import force_field_losses
+from beadsmith.training.slow_coordinates import CorrectionSettings
 from example_force_matching import DensityNetwork, make_labelled_liquid
+from example_slow_chain import ALPHA, DEFINITIONS, draw_frames
 
 NETWORK = HipnnSettings(n_features=4, n_sensitivities=5, n_atom_layers=1, cutoff=0.6, soft_min=0.24, soft_max=0.5)
 PRIOR = PriorSettings(cutoff=0.6, n_intervals=6, n_blocks=3)
@@ -208,3 +210,55 @@ def test_killed_training_ends_bit_equal(tmp_path, trained, stage, n_calls):
         assert hash_file(tmp_path / name / "weights.safetensors") == hash_file(folder / name / "weights.safetensors")
     for part in ("losses", "explained_variance", "improvement", "gap", "noise_floor"):
         assert resumed[part] == summary[part], part
+
+
+def write_chains(folder):
+    """Write frames of a chain whose dihedrals a small network cannot learn in two epochs."""
+    path = folder / "mapped.h5"
+    write_trajectory(path, draw_frames(160, seed=2, noise=20.0))
+    return path
+
+
+CORRECTED = replace(
+    SETTINGS,
+    epochs=1,
+    noise_floor_fractions=(),
+    correction=CorrectionSettings(definitions=DEFINITIONS, basins=(ALPHA,), order=2, n_blocks=10),
+)
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corrected")
+    return folder, run(folder, write_chains(folder), CORRECTED)
+
+
+def test_correction_is_a_term_of_the_force_field_and_lowers_the_loss_of_test_frames(corrected):
+    folder, summary = corrected
+    (molecule,) = summary["correction"]["molecules"]
+    assert molecule["order"] > 0
+    force_field = load_force_field(folder / "force_field")
+    assert [term.kind for term in force_field.prior][-1] == "coordinate_series"
+    losses = summary["losses"]
+    assert losses["corrected"]["test"]["value"] < losses["network"]["test"]["value"]
+    trajectory = read_trajectory(folder / "mapped.h5")
+    rows = split_by_use((trajectory,), validation_fraction=0.1, test_fraction=0.2).test
+    found = force_field_losses(force_field, (trajectory,), rows, cutoff=force_field.cutoff)
+    assert found.mean() == pytest.approx(losses["corrected"]["test"]["value"], rel=1e-6)
+
+
+def test_no_epochs_keep_the_network_and_fit_the_correction_anew(tmp_path, corrected):
+    folder, before = corrected
+    settings = replace(CORRECTED, epochs=0)
+    after = run(tmp_path, folder / "mapped.h5", settings, start=folder / "force_field")
+    # network and prior are the same, and a correction is not fitted beside an earlier one
+    assert after["network"]["steps"] == 0
+    assert after["losses"]["network"] == before["losses"]["network"]
+    assert after["losses"]["corrected"] == before["losses"]["corrected"]
+    weights = [hash_file(path / "force_field" / "weights.safetensors") for path in (folder, tmp_path)]
+    assert weights[0] == weights[1]
+
+
+def test_no_epochs_without_a_start_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no force field to start from"):
+        run(tmp_path, tmp_path / "mapped.h5", replace(SETTINGS, epochs=0))

@@ -192,7 +192,7 @@ def test_the_given_network_is_not_changed(tmp_path):
 @pytest.mark.parametrize(
     "values",
     [
-        {"epochs": 0},
+        {"epochs": -1},
         {"learning_rate": -1.0},
         {"learning_rate": math.nan},
         {"test_fraction": 1.5},

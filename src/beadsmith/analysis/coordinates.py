@@ -49,6 +49,10 @@ class Coordinate:
     """Whether a reflection of the molecule changes its sign."""
     limits: tuple[float, float] | None = None
     """Range of all its values, or None where the data must tell."""
+    kind: CoordinateKind | None = None
+    """Dihedral, angle or distance; None for anything else."""
+    sites: Int[np.ndarray, "copies width"] | None = field(default=None, repr=False, compare=False)
+    """The sites of a dihedral, angle or distance in order, one row a sample."""
     compute: Series | None = field(repr=False, compare=False)
     """The function itself; None for a slow component, which is made of the others."""
 
@@ -255,6 +259,8 @@ def _internal_coordinate(name: str, kind: CoordinateKind, terms: Int[np.ndarray,
         is_periodic=kind == "dihedral",
         is_odd=kind == "dihedral",
         limits={"dihedral": (-180.0, 180.0), "angle": (0.0, 180.0), "distance": None}[kind],
+        kind=kind,
+        sites=terms,
         compute=lambda positions: function(positions, terms),
     )
 

@@ -171,7 +171,7 @@ def show_losses(console: Console, training: dict[str, Any]) -> None:
     for use in uses:
         table.add_column(f"{use} ({training['n_frames'][use]} frames)", justify="right")
     table.add_column("explained (test)", justify="right")
-    for model in ("zero_force", "prior", "pair_spline", "network"):
+    for model in ("zero_force", "prior", "pair_spline", "network", "corrected"):
         if model not in training["losses"]:
             continue
         entries = training["losses"][model]

@@ -17,6 +17,9 @@ LARGEST_LATE_IMPROVEMENT = 0.003
 LARGEST_CROSSING = 3.0
 """Standard errors by which the bounds of the noise floor may cross by chance (1 in 700)."""
 
+LARGEST_POPULATION_ERROR = 0.03
+"""Standard error of a basin's population that label noise may leave in a corrected force field."""
+
 LARGEST_EXCESS = 0.01
 """Distance of the held-out loss from its extrapolation to infinitely many frames, as fraction of the force variance."""
 
@@ -39,6 +42,9 @@ def check_fit(training: dict[str, Any]) -> list[Check]:
     if training["noise_floor"] is not None:
         checks += [_check_number_of_frames(training["noise_floor"]), _check_bracket(training)]
         checks.append(_check_crossing(training["noise_floor"]))
+    if training.get("correction") is not None:
+        for molecule in training["correction"]["molecules"]:
+            checks += _check_correction(molecule, is_only=len(training["correction"]["molecules"]) == 1)
     return checks
 
 
@@ -195,6 +201,44 @@ def _check_crossing(noise_floor: dict[str, Any]) -> Check:
         meaning="How far the lower bound of the noise floor lies above the upper one: by chance alone half the time.",
         remedy="The fits were not near their minimum: raise epochs and noise_floor_cost, or ignore the noise floor.",
     )
+
+
+def _check_correction(molecule: dict[str, Any], *, is_only: bool) -> list[Check]:
+    suffix = "" if is_only else f" of {molecule['molecule']}"
+    order, names = molecule["order"], ", ".join(molecule["coordinates"])
+    best = max(molecule["orders"], key=lambda entry: entry["gain"])
+    significance = best["gain"] / best["gain_error"] if _number(best["gain_error"]) > 0.0 else 0.0
+    is_sure = order == 0 or significance >= FEWEST_STANDARD_ERRORS
+    checks = [
+        Check(
+            name=f"correction{suffix}",
+            status="pass" if is_sure else "warn",
+            value=significance if order else "none needed",
+            unit="standard errors" if order else "1",
+            threshold=f">= {FEWEST_STANDARD_ERRORS:g}",
+            meaning=(
+                f"How clearly a series of order {order} in {names} lowers the force loss of blocks of frames it was "
+                "not fitted to."
+                if order
+                else f"No series in {names} lowers the force loss of blocks of frames it was not fitted to."
+            ),
+            remedy="Sample more frames, or leave the correction out: it may be noise.",
+        )
+    ]
+    if molecule.get("basins"):
+        worst = max(molecule["basins"], key=lambda basin: _number(basin["error"]))
+        checks.append(
+            Check(
+                name=f"corrected populations{suffix}",
+                status="pass" if _number(worst["error"]) <= LARGEST_POPULATION_ERROR else "warn",
+                value=_number(worst["error"]),
+                unit="1",
+                threshold=f"<= {LARGEST_POPULATION_ERROR:g}",
+                meaning=f"Standard error of the population of {worst['name']} that the noise of the labels leaves.",
+                remedy="Sample more frames: the error falls with the square root of their number.",
+            )
+        )
+    return checks
 
 
 def _number(value: float | None) -> float:

@@ -23,6 +23,7 @@ _LOSS_ROWS = (
     ("prior", "prior alone"),
     ("pair_spline", "pair spline"),
     ("network", "network"),
+    ("corrected", "with correction in slow coordinates"),
 )
 
 

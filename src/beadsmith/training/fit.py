@@ -17,10 +17,12 @@ from beadsmith.force_field import ForceField, load_force_field, save_force_field
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import write_json
 from beadsmith.networks.kinds import NetworkSettings, build_network
+from beadsmith.priors.coordinate_series import CoordinateSeries
 from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
 from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
 from beadsmith.training.checkpoint import FitFiles
+from beadsmith.training.correction import fit_correction
 from beadsmith.training.data import (
     check_labels,
     load_example,
@@ -98,15 +100,22 @@ def train(
     output, baseline_output : Folders of the force field and of the pair-spline force field.
     seed : Seed of the initial weights and of the order of the frames.
     identity : Hash of everything the result depends on; checkpoints of another identity are ignored.
-    start : Force field folder to continue or fine-tune from: its prior and its weights are the start.
+    start : Force field folder to continue or fine-tune from: its prior and its weights are the start; a correction of
+        it is dropped.
     progress : Receives the work done, in epochs of the main fit.
 
     Raises
     ------
-    InputError : data, settings and start do not fit each other, or CUDA is asked for but missing.
+    InputError : data, settings and start do not fit each other, CUDA is asked for but missing, or the frames cannot
+        determine the correction.
     PhysicsError : the loss became non-finite too often, or a constant of the prior is not positive.
     """
     _prepare_device(settings)
+    if settings.epochs == 0 and start is None:
+        raise InputError(
+            "'training.epochs' is 0 and there is no force field to start from",
+            fix="Give one with '--from FORCE_FIELD', or train for at least one epoch.",
+        )
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     work = _read_work(settings, mapped, folder=Path(output).parent, seed=seed, identity=identity)
     with _limited_threads(settings.threads):
@@ -122,13 +131,15 @@ def train(
         )
         baseline = force_field = ForceField(prior_fit.baseline, None, record)
         losses = {"zero_force": _measure_losses(work, None), "pair_spline": _measure_losses(work, baseline)}
-        details: dict[str, Any] = {"network": None, "noise_floor": None}
+        details: dict[str, Any] = {"network": None, "noise_floor": None, "correction": None}
         if network is not None:
-            prior = prior_fit.terms if previous is None else list(previous.prior)
+            prior = prior_fit.terms if previous is None else _drop_corrections(previous)
             network, details = _fit_all(work, network, prior, losses, progress)
             force_field = ForceField(prior, network, record)
             losses["prior"] = _measure_losses(work, _PriorOnly(prior=prior, cutoff=force_field.cutoff))
             losses["network"] = _measure_losses(work, force_field)
+        if settings.correction is not None:
+            force_field, details["correction"] = _correct(work, force_field, losses, progress)
         summary = {**_summarise(work, losses), "prior": prior_fit.summary, **details}
     save_force_field(baseline, baseline_output)
     save_force_field(force_field, output)
@@ -203,12 +214,38 @@ def _start_network(
     return previous.network
 
 
+def _drop_corrections(force_field: ForceField) -> list[AbstractEnergyTerm]:
+    """Return the prior alone: a correction belongs to the network that it was fitted beside."""
+    return [term for term in force_field.prior if not isinstance(term, CoordinateSeries)]
+
+
+def _correct(
+    work: _Work, force_field: ForceField, losses: FrameLosses, progress: Progress
+) -> tuple[ForceField, dict[str, Any]]:
+    """Return the force field with a correction, as far as the frames ask for one, and what is known about it."""
+    settings = work.settings
+    assert settings.correction is not None
+    terms, summary = fit_correction(
+        force_field,
+        work.trajectories,
+        work.rows,
+        settings.correction,
+        dtype=_PRECISIONS[settings.precision],
+        progress=lambda done, total, note="": progress(1.0, 1.0, f"{note} {done:g}/{total:g}"),
+    )
+    if terms:
+        force_field = ForceField([*force_field.prior, *terms], force_field.network, force_field.record)
+        losses["corrected"] = _measure_losses(work, force_field)
+    return force_field, summary
+
+
 def _fit_all(
     work: _Work, network: AbstractNetwork, prior: list[AbstractEnergyTerm], losses: FrameLosses, progress: Progress
 ) -> tuple[AbstractNetwork, dict[str, Any]]:
     """Fit the network to all training frames and, for the noise floor, to parts of them."""
-    settings, fractions = work.settings, work.settings.noise_floor_fractions
-    total = settings.epochs * (1.0 + (settings.noise_floor_cost if fractions else 0.0))
+    settings = work.settings
+    fractions = settings.noise_floor_fractions if settings.epochs else ()
+    total = max(settings.epochs, 1) * (1.0 + (settings.noise_floor_cost if fractions else 0.0))
     frames = prepare_frames(
         work.trajectories,
         prior,
@@ -244,7 +281,7 @@ def _fit_all(
         return fit(f"noise-floor-{number + 1}", main.network, rows, short, done)
 
     main = fit("main", network, work.rows["train"], settings)
-    details: dict[str, Any] = {"network": _summarise_fit(work, main), "noise_floor": None}
+    details: dict[str, Any] = {"network": _summarise_fit(work, main), "noise_floor": None, "correction": None}
     if fractions:
         details["noise_floor"] = measure_noise_floor(
             fit_part,
@@ -292,7 +329,7 @@ def _summarise_fit(work: _Work, fit: FitResult) -> dict[str, Any]:
         "best_epoch": counters.best_epoch,
         "best_validation_loss": counters.best_loss,
         # fraction of the force variance that the last quarter of the epochs gained
-        "late_improvement": (min(earlier, default=variance) - counters.best_loss) / variance,
+        "late_improvement": (min(earlier, default=variance) - counters.best_loss) / variance if counters.epoch else 0.0,
         "last_learning_rate": counters.rate,
         "restarts": counters.restarts,
         "stop_reason": counters.stop_reason,

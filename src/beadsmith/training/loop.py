@@ -32,6 +32,7 @@ from beadsmith.training.checkpoint import (
 )
 from beadsmith.training.data import PreparedFrames, load_example, shuffle_batches
 from beadsmith.training.loss import residual_losses, squared_error
+from beadsmith.training.slow_coordinates import CorrectionSettings
 from beadsmith.units import Unit
 
 MIN_IMPROVEMENT = 1e-4
@@ -45,7 +46,8 @@ class TrainingSettings:
     """How the network is fitted to the mapped forces."""
 
     epochs: int = 24
-    """Largest number of passes over the training frames."""
+    """Largest number of passes over the training frames. 0 keeps the network of 'start_from' as it is: for a correction
+    alone."""
     batch_size: int = 1
     """Frames per optimiser step. Small batches with a high rate win early."""
     learning_rate: float = 3e-3
@@ -72,6 +74,8 @@ class TrainingSettings:
     """Parts of the training frames on which the network is trained again to bracket the noise floor; empty for none."""
     noise_floor_cost: float = 0.6
     """Largest cost of these trainings together, relative to the main one; it limits their epochs."""
+    correction: CorrectionSettings | None = None
+    """Series in slow coordinates that is fitted to what the network leaves of the forces; none for none."""
     precision: Literal["float32", "float64"] = "float32"
     """Precision of the network's arithmetic."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -95,11 +99,12 @@ class TrainingSettings:
         ------
         InputError : a value is out of range; the message names the field.
         """
-        for name in ("epochs", "batch_size", "plateau_patience", "early_stop_patience"):
+        for name in ("batch_size", "plateau_patience", "early_stop_patience"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         for name in ("learning_rate", "gradient_clip", "pair_memory"):
             _require(0.0 < getattr(self, name) < math.inf, name, getattr(self, name), "> 0")
-        for name in ("weight_decay", "checkpoint_interval", "max_restarts", "noise_floor_cost", "plateau_threshold"):
+        others = ("checkpoint_interval", "max_restarts", "noise_floor_cost", "plateau_threshold")
+        for name in ("epochs", "weight_decay", *others):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         for name in ("validation_fraction", "test_fraction", "plateau_factor"):
             _require(0.0 < getattr(self, name) < 1.0, name, getattr(self, name), "between 0 and 1")
@@ -208,6 +213,8 @@ def fit_network(
     if not _resume_(fit, files):
         _validate_(fit, frames, validation_rows, settings)
     counters, saved = fit.counters, time.monotonic()
+    if settings.epochs == 0:
+        counters.stop_reason = "no epochs asked for"
     while not counters.stop_reason:
         fit.generator.set_state(fit.epoch_start)
         batches = shuffle_batches(train_rows, settings.batch_size, fit.generator)
