@@ -10,8 +10,8 @@ from beadsmith.errors import InputError
 from beadsmith.neighbors import find_pairs
 from beadsmith.training.data import (
     check_labels,
+    group_rows,
     load_example,
-    order_batches,
     prepare_frames,
     segment_labels,
     select_rows,
@@ -97,6 +97,18 @@ def test_targets_are_labels_minus_prior_forces():
     np.testing.assert_allclose(frames.targets[0][1] + prior, trajectory.forces[1], rtol=1e-6, atol=1e-4)
 
 
+def test_many_frames_at_once_are_prepared_like_each_alone():
+    trajectory = make_labelled_liquid(2, n_frames=100, noise=10.0)
+    together = prepare_frames((trajectory,), [make_wall()], cutoff=0.45, memory_limit=1.0)
+    for frame in (0, 31, 99):
+        alone = prepare_frames(
+            (trajectory.select(slice(frame, frame + 1)),), [make_wall()], cutoff=0.45, memory_limit=1.0
+        )
+        np.testing.assert_array_equal(together.targets[0][frame], alone.targets[0][0])
+        for field in ("index", "row_offsets", "half", "shifts", "bond_class"):
+            assert torch.equal(getattr(together.pairs[0, frame], field), getattr(alone.pairs[0, 0], field)), field
+
+
 @pytest.mark.parametrize("memory_limit", [1.0, 1e-9])
 def test_stored_and_fresh_neighbours_are_those_of_the_joint_batch(memory_limit):
     trajectory = make_labelled_liquid(1, n_frames=4)
@@ -114,12 +126,19 @@ def test_stored_and_fresh_neighbours_are_those_of_the_joint_batch(memory_limit):
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_batches_hold_every_row_once_and_never_mix_trajectories(batch_size):
     rows = np.array([[0, f] for f in range(11)] + [[1, f] for f in range(6)])
-    for batches in (
-        shuffle_batches(rows, batch_size, torch.Generator().manual_seed(0)),
-        order_batches(rows, batch_size),
-    ):
-        assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
-        assert all(len(batch) <= batch_size and len(set(batch[:, 0])) == 1 for batch in batches)
+    batches = shuffle_batches(rows, batch_size, torch.Generator().manual_seed(0))
+    assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
+    assert all(len(batch) <= batch_size and len(set(batch[:, 0])) == 1 for batch in batches)
+
+
+@pytest.mark.parametrize("max_sites", [1, 12, 10_000])
+def test_groups_hold_every_place_once_and_never_mix_trajectories(max_sites):
+    rows = np.array([[1, 3], [0, 1], [1, 2], [0, 0], [1, 1]])
+    groups = group_rows((make_frames(5), make_frames(5)), rows, max_sites=max_sites)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(5))
+    assert all(len(set(rows[group, 0])) == 1 for group in groups)
+    # frames of three sites
+    assert max(len(group) for group in groups) == min(3, max(1, max_sites // 3))
 
 
 def test_shuffling_depends_on_nothing_but_the_generator():

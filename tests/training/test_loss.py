@@ -29,7 +29,7 @@ def test_residual_loss_equals_the_loss_of_prior_and_network_on_the_labels(dtype,
     frames = prepare_frames((trajectory,), [prior], cutoff=CUTOFF, memory_limit=1.0, dtype=dtype)
     record = describe_data((trajectory,), search_cutoff=CUTOFF, mapping_summary={}, metadata={})
     whole = force_field_losses(ForceField([prior], network, record), (trajectory,), ROWS, cutoff=CUTOFF, dtype=dtype)
-    np.testing.assert_allclose(residual_losses(network, frames, ROWS, batch_size=2), whole, rtol=tolerance)
+    np.testing.assert_allclose(residual_losses(network, frames, ROWS, max_sites=54), whole, rtol=tolerance)
 
 
 def test_true_force_field_leaves_exactly_the_noise():

@@ -24,13 +24,11 @@ from beadsmith.priors.frames import split_frames
 from beadsmith.priors.linear_fit import NormalEquations
 from beadsmith.progress import Progress, silent
 from beadsmith.statistics import mean_and_error
-from beadsmith.training.data import N_BLOCKS
+from beadsmith.training.data import N_BLOCKS, SITES_AT_ONCE
 from beadsmith.training.noise_weight import LocalFrames, choose_frames, invert_covariance, to_local
 from beadsmith.training.populations import predict_energy, predict_populations
 from beadsmith.training.slow_coordinates import CorrectionSettings, SlowSeries, find_series
 from beadsmith.trajectory import Trajectory
-
-_SITES_PER_CHUNK = 4096
 
 _SMALLEST_CUTOFF = 0.1
 """A pair list needs some cutoff even where no term asks for pairs [nm]."""
@@ -354,5 +352,5 @@ def _compare(equations: NormalEquations, coefficients: Float[np.ndarray, "blocks
 
 
 def _split(n_frames: int, n_sites: int) -> list[slice]:
-    size = max(1, _SITES_PER_CHUNK // n_sites)
+    size = max(1, SITES_AT_ONCE // n_sites)
     return [slice(start, min(start + size, n_frames)) for start in range(0, n_frames, size)]

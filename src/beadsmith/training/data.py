@@ -20,6 +20,9 @@ MIN_SPLIT_FRAMES = 10
 N_BLOCKS = 5
 """Number of blocks behind every error bar of a loss, and the smallest number of test frames."""
 
+SITES_AT_ONCE = 2048
+"""Size of the batches in which all frames are gone through [sites]: many small frames at a time, one large one."""
+
 _SAVED_BYTES = {"index": 8, "shifts": 3, "half": 2, "bond_class": 1}
 """Bytes per directed pair of each stored array (`_StoredPairs`)."""
 
@@ -204,14 +207,17 @@ def prepare_frames(
     for number, trajectory in enumerate(trajectories):
         assert trajectory.forces is not None
         residual = trajectory.forces.astype(np.float64)
-        for frame in range(trajectory.n_frames):
-            batch = build_batch(trajectory, np.array([frame]), dtype=dtype)
+        rows = np.stack([np.zeros(trajectory.n_frames, dtype=np.int64), np.arange(trajectory.n_frames)], axis=1)
+        for place in group_rows((trajectory,), rows):
+            batch = build_batch(trajectory, place, dtype=dtype)
             pairs = find_pairs(batch, reach)
             if prior:
-                residual[frame] -= predict_prior(prior, batch, pairs).forces.double().numpy()
+                forces = predict_prior(prior, batch, pairs).forces.double().numpy()
+                residual[place] -= forces.reshape(residual[place].shape)
             if has_room:
-                stored[number, frame] = _store(_shorten(batch, pairs, cutoff))
-            n_done += 1
+                lists = _store(_shorten(batch, pairs, cutoff), len(place), trajectory.n_sites)
+                stored.update(zip([(number, frame) for frame in place.tolist()], lists, strict=True))
+            n_done += len(place)
             progress(n_done, n_total, "neighbour lists")
         targets.append(residual.astype(torch.empty(0, dtype=dtype).numpy().dtype))
     return PreparedFrames(
@@ -250,14 +256,16 @@ def shuffle_batches(
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def order_batches(rows: Int[np.ndarray, "rows 2"], batch_size: int) -> list[Int[np.ndarray, "_ 2"]]:
-    """Return all rows once, in order, in batches of one trajectory."""
-    return [
-        mine[start : start + batch_size]
-        for number in np.unique(rows[:, 0])
-        for mine in [rows[rows[:, 0] == number]]
-        for start in range(0, len(mine), batch_size)
-    ]
+def group_rows(
+    trajectories: tuple[Trajectory, ...], rows: Int[np.ndarray, "rows 2"], *, max_sites: int = SITES_AT_ONCE
+) -> list[Int[np.ndarray, "_"]]:
+    """Return the places of all rows in groups of one trajectory that make batches of about `max_sites` sites."""
+    groups = []
+    for number in np.unique(rows[:, 0]).tolist():
+        places = np.flatnonzero(rows[:, 0] == number)
+        size = max(1, max_sites // trajectories[number].n_sites)
+        groups += [places[start : start + size] for start in range(0, len(places), size)]
+    return groups
 
 
 def _segments(trajectory: Trajectory) -> list[np.ndarray]:
@@ -284,14 +292,27 @@ def _shorten(batch: Batch, pairs: Pairs, cutoff: float) -> Pairs:
     return pairs_within(pairs, vectors, cutoff)[0]
 
 
-def _store(pairs: Pairs) -> _StoredPairs:
-    return _StoredPairs(
-        index=pairs.index.int(),
-        shifts=pairs.shifts.to(torch.int8),
-        half=pairs.half.int(),
-        bond_class=pairs.bond_class.to(torch.int8),
-        row_offsets=pairs.row_offsets.int(),
-    )
+def _store(pairs: Pairs, n_frames: int, n_sites: int) -> list[_StoredPairs]:
+    """Cut the pairs of a batch of frames of one size into those of each frame."""
+    frame_of_pair = torch.div(pairs.index[0], n_sites, rounding_mode="floor")
+    edges = pairs.row_offsets[::n_sites].contiguous()
+    frame_of_half = torch.searchsorted(edges, pairs.half, right=True) - 1
+    index = (pairs.index - frame_of_pair * n_sites).int()
+    half = (pairs.half - edges[frame_of_half]).int()
+    shifts, bond_class = pairs.shifts.to(torch.int8), pairs.bond_class.to(torch.int8)
+    row_offsets = pairs.row_offsets.int()
+    half_edges = torch.cat([edges.new_zeros(1), torch.bincount(frame_of_half, minlength=n_frames).cumsum(0)]).tolist()
+    bounds = edges.tolist()
+    return [
+        _StoredPairs(
+            index=index[:, bounds[k] : bounds[k + 1]],
+            shifts=shifts[bounds[k] : bounds[k + 1]],
+            half=half[half_edges[k] : half_edges[k + 1]],
+            bond_class=bond_class[bounds[k] : bounds[k + 1]],
+            row_offsets=row_offsets[k * n_sites : (k + 1) * n_sites + 1] - bounds[k],
+        )
+        for k in range(n_frames)
+    ]
 
 
 def _join_pairs(parts: list[_StoredPairs], frames: PreparedFrames) -> Pairs:

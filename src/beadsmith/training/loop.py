@@ -30,7 +30,7 @@ from beadsmith.training.checkpoint import (
     optimiser_tensors,
     save_checkpoint,
 )
-from beadsmith.training.data import PreparedFrames, load_example, shuffle_batches
+from beadsmith.training.data import PreparedFrames, group_rows, load_example, shuffle_batches
 from beadsmith.training.loss import residual_losses, squared_error
 from beadsmith.training.slow_coordinates import CorrectionSettings
 from beadsmith.units import Unit
@@ -375,8 +375,11 @@ def _resume_(fit: _Fit, files: FitFiles) -> bool:
 
 def _target_variance(frames: PreparedFrames, rows: np.ndarray) -> float:
     """Return the mean square of the training targets, which makes loss and gradient clipping free of units."""
-    sums = [np.mean(frames.targets[t][f].astype(np.float64) ** 2) for t, f in rows.tolist()]
-    return max(float(np.mean(sums)), 1e-12)
+    squares = [
+        np.mean(frames.targets[rows[places[0], 0]][rows[places, 1]].astype(np.float64) ** 2, axis=(1, 2))
+        for places in group_rows(frames.trajectories, rows)
+    ]
+    return max(float(np.mean(np.concatenate(squares))), 1e-12)
 
 
 def _write_log(counters: Counters, files: FitFiles) -> None:

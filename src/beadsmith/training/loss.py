@@ -16,7 +16,7 @@ from beadsmith.batch import build_batch
 from beadsmith.energy import AbstractNetwork, EnergyModel, predict, predict_network
 from beadsmith.neighbors import find_pairs
 from beadsmith.statistics import block_edges, mean_and_error
-from beadsmith.training.data import N_BLOCKS, PreparedFrames, load_example, order_batches
+from beadsmith.training.data import N_BLOCKS, SITES_AT_ONCE, PreparedFrames, group_rows, load_example
 from beadsmith.trajectory import Trajectory
 
 
@@ -39,7 +39,11 @@ def zero_force_losses(
     trajectories: tuple[Trajectory, ...], rows: Int[np.ndarray, "rows 2"]
 ) -> Float[np.ndarray, "rows"]:
     """Return the loss of predicting no force at all: the variance of the labels of each frame."""
-    return np.array([np.mean(_labels(trajectories[t], f) ** 2) for t, f in rows.tolist()])
+    losses = np.empty(len(rows))
+    for places in group_rows(trajectories, rows):
+        labels = _labels(trajectories[rows[places[0], 0]], rows[places, 1])
+        losses[places] = np.mean(labels**2, axis=(1, 2))
+    return losses
 
 
 def force_field_losses(
@@ -54,25 +58,31 @@ def force_field_losses(
     """Return the loss of a whole force field on each frame, with neighbours found anew."""
     losses = np.empty(len(rows))
     with torch.no_grad():
-        for row, (number, frame) in enumerate(rows.tolist()):
-            batch = build_batch(trajectories[number], np.array([frame]), device=device, dtype=dtype)
+        for places in group_rows(trajectories, rows):
+            trajectory, frames = trajectories[rows[places[0], 0]], rows[places, 1]
+            batch = build_batch(trajectory, frames, device=device, dtype=dtype)
             forces = predict(force_field, batch, find_pairs(batch, cutoff)).forces.double().cpu().numpy()
-            losses[row] = np.mean((forces - _labels(trajectories[number], frame)) ** 2)
+            labels = _labels(trajectory, frames)
+            losses[places] = np.mean((forces.reshape(labels.shape) - labels) ** 2, axis=(1, 2))
     return losses
 
 
 def residual_losses(
-    network: AbstractNetwork, frames: PreparedFrames, rows: Int[np.ndarray, "rows 2"], *, batch_size: int = 4
+    network: AbstractNetwork,
+    frames: PreparedFrames,
+    rows: Int[np.ndarray, "rows 2"],
+    *,
+    max_sites: int = SITES_AT_ONCE,
 ) -> Float[np.ndarray, "rows"]:
     """Return the loss of a network on what the prior leaves: equal to that of prior and network on the labels."""
-    losses = []
+    losses = np.empty(len(rows))
     with torch.no_grad():
-        for chosen in order_batches(rows, batch_size):
-            example = load_example(frames, chosen)
+        for places in group_rows(frames.trajectories, rows, max_sites=max_sites):
+            example = load_example(frames, rows[places])
             forces = predict_network(network, example.batch, example.pairs).forces
             errors = (forces - example.targets).double().square()
-            losses.append(errors.reshape(len(chosen), -1).mean(1).cpu().numpy())
-    return np.concatenate(losses) if losses else np.empty(0)
+            losses[places] = errors.reshape(len(places), -1).mean(1).cpu().numpy()
+    return losses
 
 
 def block_means(losses: Float[np.ndarray, "frames"], labels: Int[np.ndarray, "frames"]) -> Float[np.ndarray, "blocks"]:
@@ -104,6 +114,6 @@ def estimate_explained(
     return Estimate(value=float(1.0 - losses.mean() / zero_force.mean()), error=float(error))
 
 
-def _labels(trajectory: Trajectory, frame: int) -> np.ndarray:
+def _labels(trajectory: Trajectory, frames: np.ndarray) -> np.ndarray:
     assert trajectory.forces is not None
-    return trajectory.forces[frame].astype(np.float64)
+    return trajectory.forces[frames].astype(np.float64)
