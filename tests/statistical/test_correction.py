@@ -40,7 +40,7 @@ def test_dynamics_of_the_corrected_force_field_have_the_true_population_within_3
     parts = split_by_use((frames,), validation_fraction=0.1, test_fraction=0.2)
     rows = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     wrong = build_force_field(WRONG)
-    settings = CorrectionSettings(definitions=DEFINITIONS, basins=(ALPHA,))
+    settings = CorrectionSettings(definitions=DEFINITIONS, basins=(ALPHA,), order=3)
     terms, summary = fit_correction(wrong, (frames,), rows, settings)
     (basin,) = summary["molecules"][0]["basins"]
     corrected = ForceField([*wrong.prior, *terms], None, wrong.record)

@@ -22,7 +22,7 @@ from example_slow_chain import ALPHA, DEFINITIONS, NAMES, TRUTH, build_force_fie
 WRONG = {**TRUTH, (0, 1): 1.0, (0, -2): 3.5, (1, 0): 3.0, (1, 1): 0.0}
 """The dihedrals of a force field that puts 0.414 instead of 0.347 into `ALPHA`."""
 
-SETTINGS = CorrectionSettings(definitions=DEFINITIONS, basins=(ALPHA,))
+SETTINGS = CorrectionSettings(definitions=DEFINITIONS, basins=(ALPHA,), order=3)
 
 
 def split(frames):
@@ -108,9 +108,21 @@ def test_checks_name_what_the_correction_does_and_leaves_open(frames):
     found = {check.name: check for check in check_fit(training)}
     assert found["correction"].status == "pass"
     assert found["correction"].value > 10.0
+    # order 2 of 3 was chosen, so the series is long enough
+    assert "order of the correction" not in found
     assert found["corrected populations"].value == summary["basins"][0]["error"]
     training["correction"]["molecules"] = [{**summary, "order": 0, "basins": []}]
     assert {check.name: check for check in check_fit(training)}["correction"].value == "none needed"
+
+
+def test_a_series_that_is_too_short_is_named(frames):
+    _, summary = fit(WRONG, frames, replace(SETTINGS, order=2))
+    training = {"prior": {"walls": []}, "network": None, "noise_floor": None}
+    training["explained_variance"] = {"pair_spline": {key: {"value": 0.2, "error": 0.01} for key in ("train", "test")}}
+    training["correction"] = {"molecules": [summary]}
+    found = {check.name: check for check in check_fit(training)}
+    # order 2 gains four times as much as order 1: 20 standard errors
+    assert found["order of the correction"].status == "warn"
 
 
 def test_a_missing_energy_of_a_distance_is_found():

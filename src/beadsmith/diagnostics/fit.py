@@ -225,6 +225,23 @@ def _check_correction(molecule: dict[str, Any], *, is_only: bool) -> list[Check]
             remedy="Sample more frames, or leave the correction out: it may be noise.",
         )
     ]
+    if order == len(molecule["orders"]) > 1:
+        last, before = molecule["orders"][-1], molecule["orders"][-2]
+        rise, error = last["gain"] - before["gain"], _number(last["gain_error"])
+        checks.append(
+            Check(
+                name=f"order of the correction{suffix}",
+                status="pass" if rise <= FEWEST_STANDARD_ERRORS * error else "warn",
+                value=rise / error if error > 0.0 else 0.0,
+                unit="standard errors",
+                threshold=f"<= {FEWEST_STANDARD_ERRORS:g}",
+                meaning=(
+                    f"What order {order}, the largest allowed, lowers the force loss below order {order - 1}: a series "
+                    "that is too short leaves populations wrong by more than their error."
+                ),
+                remedy="Raise 'training.correction.order'.",
+            )
+        )
     if molecule.get("basins"):
         worst = max(molecule["basins"], key=lambda basin: _number(basin["error"]))
         checks.append(

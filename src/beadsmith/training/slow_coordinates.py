@@ -23,7 +23,7 @@ class CorrectionSettings:
     none."""
     basins: tuple[BasinDefinition, ...] = ()
     """Basins whose change of population is predicted; where there is none, beta/PII, alphaR and phi > 0 of peptides."""
-    order: int = 3
+    order: int = 6
     """Largest degree of the series. Blocks of frames left out in turn choose this or a lower one, or no correction."""
     weighting: Literal["noise", "equal"] = "noise"
     """Weight of force components: `noise` is the inverse covariance of the residual forces (generalised least squares),
