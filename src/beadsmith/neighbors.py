@@ -4,7 +4,7 @@ Lists are sorted canonically, so that sums are reproducible bit for bit, and hol
 directions, half list and bond classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,12 @@ from beadsmith.kernels.pair_sums import as_array, sum_vectors
 
 OTHER_MOLECULE, BOND, ANGLE, DIHEDRAL, SAME_MOLECULE = range(5)
 """Values of `Pairs.bond_class`: other molecule, 1-2, 1-3, 1-4, same molecule farther apart."""
+
+MOST_SITES_FOR_ALL_PAIRS = 64
+"""Open systems up to this size keep all their pairs for ever, so that nothing is searched during a simulation."""
+
+_EVERYWHERE = 1e6
+"""A distance beyond any open system of that size [nm]."""
 
 
 def find_pairs(batch: Batch, cutoff: float) -> Pairs:
@@ -112,17 +118,21 @@ class SkinList:
     """Pairs found a little beyond the cutoff, which stay complete while no site has moved far (Verlet, 1967)."""
 
     pairs: Pairs
-    """Pairs up to cutoff + skin."""
+    """Pairs up to cutoff + skin, or all pairs of a permanent list."""
     reference: Float[Tensor, "sites 3"]
     """Positions for which they were found [nm]."""
     cell: Float[Tensor, "systems 3 3"] | None
     """Cells for which they were found [nm]."""
     skin: float
     """Extra distance [nm]."""
+    is_permanent: bool = False
+    """Whether the pairs are complete wherever the sites are."""
 
 
 def build_skin_list(batch: Batch, cutoff: float, skin: float) -> SkinList:
     """Find all pairs up to cutoff + skin; a cutoff of 0 (no pair term at all) gives an empty list.
+
+    Small open systems, such as replicas of one molecule, get a permanent list of all their pairs.
 
     Raises
     ------
@@ -130,8 +140,23 @@ def build_skin_list(batch: Batch, cutoff: float, skin: float) -> SkinList:
     """
     if not skin > 0.0:
         raise InputError(f"neighbour skin is {skin} nm, expected > 0")
-    pairs = find_pairs(batch, cutoff + skin) if cutoff > 0.0 else _no_pairs(batch)
-    return SkinList(pairs=pairs, reference=batch.positions.detach().clone(), cell=batch.cell, skin=float(skin))
+    is_small = batch.cell is None and batch.n_sites <= MOST_SITES_FOR_ALL_PAIRS * batch.n_systems
+    is_small = is_small and int(torch.bincount(batch.system_index).max()) <= MOST_SITES_FOR_ALL_PAIRS
+    pairs = find_pairs(batch, _EVERYWHERE if is_small else cutoff + skin) if cutoff > 0.0 else _no_pairs(batch)
+    return SkinList(
+        pairs=pairs,
+        reference=batch.positions.detach().clone(),
+        cell=batch.cell,
+        skin=float(skin),
+        is_permanent=is_small or cutoff == 0.0,
+    )
+
+
+def renew_skin_list(skin_list: SkinList, batch: Batch, cutoff: float) -> SkinList:
+    """Return a list for the same systems at new positions, which keeps the pairs that are complete for ever."""
+    if skin_list.is_permanent:
+        return replace(skin_list, reference=batch.positions.detach().clone(), cell=batch.cell)
+    return build_skin_list(batch, cutoff, skin_list.skin)
 
 
 def is_covering(skin_list: SkinList, batch: Batch) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from beadsmith.errors import InputError
-from beadsmith.neighbors import build_skin_list, find_pairs, is_covering, pair_vectors, pairs_within
+from beadsmith.neighbors import build_skin_list, find_pairs, is_covering, pair_vectors, pairs_within, renew_skin_list
 from example_systems import CELLS, make_batch
 
 CUTOFF, SKIN = 0.8, 0.2
@@ -62,3 +62,22 @@ def test_a_force_field_without_pair_terms_needs_no_pairs(batch):
 def test_a_skin_that_is_not_positive_is_refused(batch):
     with pytest.raises(InputError, match="skin is 0"):
         build_skin_list(batch, CUTOFF, 0.0)
+
+
+def test_a_small_open_system_keeps_all_its_pairs_for_ever():
+    positions = np.random.default_rng(4).random((6, 3))
+    batch = make_batch(positions)
+    skin_list = build_skin_list(batch, CUTOFF, SKIN)
+    assert skin_list.pairs.n_pairs == 6 * 5
+    far = make_batch(40.0 * positions)
+    # a site that moved far is still noticed: the guard of a simulation looks at such steps only
+    assert not is_covering(skin_list, far)
+    renewed = renew_skin_list(skin_list, far, CUTOFF)
+    assert renewed.pairs is skin_list.pairs
+    assert is_covering(renewed, far)
+
+
+def test_a_list_of_a_box_is_found_anew():
+    batch = make_batch(np.random.default_rng(5).random((6, 3)), np.eye(3) * 3.0)
+    skin_list = build_skin_list(batch, CUTOFF, SKIN)
+    assert renew_skin_list(skin_list, batch, CUTOFF).pairs is not skin_list.pairs

@@ -14,7 +14,7 @@ from torch import Tensor
 from beadsmith.batch import Batch, build_batch
 from beadsmith.energy import EnergyModel, predict
 from beadsmith.errors import PhysicsError
-from beadsmith.neighbors import OTHER_MOLECULE, SkinList, build_skin_list, is_covering, pair_vectors
+from beadsmith.neighbors import OTHER_MOLECULE, SkinList, build_skin_list, is_covering, pair_vectors, renew_skin_list
 from beadsmith.simulation.noise import VELOCITIES, NoiseBlock, draw_block, draw_normals, is_block_of
 from beadsmith.trajectory import Trajectory
 from beadsmith.units import GAS_CONSTANT
@@ -186,7 +186,7 @@ def move_sites(
         moved = replace(
             moved,
             is_alive=state.is_alive & is_good,
-            skin_list=build_skin_list(moved.system, state.cutoff, state.skin_list.skin),
+            skin_list=renew_skin_list(state.skin_list, moved.system, state.cutoff),
         )
         info = StepInfo(is_rebuilt=True, has_stopped=not bool(is_good.all()), displacement=displacement)
     return replace(compute_forces(moved, force_field), step=state.step + 1), info
@@ -210,7 +210,7 @@ def refresh_neighbours(state: State) -> State:
     calls this at fixed steps, so that a restart, and replicas beside others, follow the same path bit for bit.
     """
     wrapped = wrap_molecules(state)
-    return replace(wrapped, skin_list=build_skin_list(wrapped.system, state.cutoff, state.skin_list.skin))
+    return replace(wrapped, skin_list=renew_skin_list(state.skin_list, wrapped.system, state.cutoff))
 
 
 def wrap_molecules(state: State) -> State:

@@ -16,10 +16,7 @@ from torch import Tensor
 
 from beadsmith.batch import Batch, Pairs
 from beadsmith.errors import InputError
-from beadsmith.neighbors import ANGLE, BOND, DIHEDRAL, SAME_MOLECULE
-
-_MOST_SITES_FOR_ALL_PAIRS = 64
-"""Open systems up to this size keep all their pairs for ever."""
+from beadsmith.neighbors import ANGLE, BOND, DIHEDRAL, MOST_SITES_FOR_ALL_PAIRS, SAME_MOLECULE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +89,7 @@ def plan_search(batch: Batch, cutoff: float, skin: float) -> SearchPlan:
     cell, reach = batch.cell, cutoff + skin
     inverse, images, grid, around = None, None, None, None
     if cell is None:
-        reach = math.inf if n_sites <= _MOST_SITES_FOR_ALL_PAIRS else reach
+        reach = math.inf if n_sites <= MOST_SITES_FOR_ALL_PAIRS else reach
     else:
         inverse = torch.linalg.inv(cell.double())
         # distance between opposite faces, the smallest of all replicas
