@@ -262,3 +262,10 @@ def test_no_epochs_keep_the_network_and_fit_the_correction_anew(tmp_path, correc
 def test_no_epochs_without_a_start_are_refused(tmp_path):
     with pytest.raises(InputError, match="no force field to start from"):
         run(tmp_path, tmp_path / "mapped.h5", replace(SETTINGS, epochs=0))
+
+
+def test_an_unknown_slow_coordinate_is_refused_before_the_network_is_trained(tmp_path):
+    settings = replace(CORRECTED, correction=CorrectionSettings(coordinates=("omega",)))
+    with pytest.raises(InputError, match="no molecule has the slow coordinates omega"):
+        run(tmp_path, write_chains(tmp_path), settings)
+    assert not (tmp_path / "training.csv").exists()

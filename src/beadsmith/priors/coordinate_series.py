@@ -65,6 +65,7 @@ class CoordinateSeries(AbstractEnergyTerm):
     coefficients: Tensor
     """Shape (functions,) [kJ/mol], by increasing degree of the functions."""
     _types: Tensor
+    _multiples: Tensor
 
     def __init__(
         self,
@@ -106,8 +107,9 @@ class CoordinateSeries(AbstractEnergyTerm):
         """Factors of each function, see `beadsmith.kernels.coordinate_series.evaluate_series`."""
         types = [self.type_names.index(name) for name in self.molecule]
         self.register_buffer("_types", torch.tensor(types), persistent=False)
+        self.register_buffer("_multiples", torch.from_numpy(self.multiples), persistent=False)
         self.register_buffer("coefficients", torch.zeros(len(self.multiples), dtype=torch.float64))
-        self._found: tuple[Tensor, Tensor, Tensor] | None = None
+        self._found: tuple[Tensor, Tensor, Tensor, list[Tensor]] | None = None
         beads = [entry.beads + (0,) * (4 - len(entry.beads)) for entry in self.coordinates]
         limits = [entry.limits or (0.0, 0.0) for entry in self.coordinates]
         kinds = [_KERNEL_KINDS[entry.kind] for entry in self.coordinates]
@@ -120,16 +122,16 @@ class CoordinateSeries(AbstractEnergyTerm):
 
     def forward(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "sites"]:
         """Return site energies [kJ/mol]; a molecule's energy counts at its first bead."""
-        molecules = self.find_molecules(batch)
-        factors = torch.ones(len(molecules), len(self.multiples), dtype=batch.positions.dtype, device=molecules.device)
+        molecules, sites = self._find_sites(batch)
+        factors = batch.positions.new_ones(len(molecules), len(self.multiples))
         for number, entry in enumerate(self.coordinates):
-            values = measure_coordinates(batch, molecules[:, list(entry.beads)])
+            values = measure_coordinates(batch, sites[number])
             if entry.limits is not None:
                 lower, upper = entry.limits
                 values = (np.pi * (values - lower) / (upper - lower)).clamp(0.0, np.pi)
-            n = torch.from_numpy(self.multiples[:, number]).to(values)
+            n = self._multiples[:, number]
             arguments = n.abs() * values[:, None]
-            factors = factors * torch.where(n >= 0.0, torch.cos(arguments), torch.sin(arguments))
+            factors = factors * torch.where(n >= 0, torch.cos(arguments), torch.sin(arguments))
         energies = factors @ self.coefficients.to(factors.dtype)
         return torch.zeros_like(batch.positions[:, 0]).index_add(0, molecules[:, 0], energies)
 
@@ -154,15 +156,20 @@ class CoordinateSeries(AbstractEnergyTerm):
 
     def find_molecules(self, batch: Batch) -> Int[Tensor, "molecules beads"]:
         """Return the sites of each molecule whose beads have the types of the term's molecule, in order."""
-        # the steps of a simulation share these tensors
+        return self._find_sites(batch)[0]
+
+    def _find_sites(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return the sites of each molecule, and those of each coordinate (molecules, width)."""
+        # the steps of a simulation share these tensors, and a captured step may copy nothing from the host
         if self._found is None or self._found[0] is not batch.molecule_index or self._found[1] is not batch.types:
             sizes = torch.bincount(batch.molecule_index)
             starts = torch.cumsum(sizes, 0) - sizes
             starts = starts[sizes == len(self.molecule)]
             sites = starts[:, None] + torch.arange(len(self.molecule), device=starts.device)
-            is_equal = batch.types[sites].eq(self._types.to(sites.device)).all(dim=1)
-            self._found = (batch.molecule_index, batch.types, sites[is_equal].contiguous())
-        return self._found[2]
+            molecules = sites[batch.types[sites].eq(self._types.to(sites.device)).all(dim=1)].contiguous()
+            columns = [molecules[:, list(entry.beads)].contiguous() for entry in self.coordinates]
+            self._found = (batch.molecule_index, batch.types, molecules, columns)
+        return self._found[2], self._found[3]
 
     def measure(
         self, batch: Batch

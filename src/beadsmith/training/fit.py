@@ -35,6 +35,7 @@ from beadsmith.training.describe import describe_data
 from beadsmith.training.loop import Counters, FitResult, TrainingSettings, fit_network
 from beadsmith.training.loss import force_field_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
+from beadsmith.training.slow_coordinates import find_series
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
 from beadsmith.trajectory import Trajectory
 
@@ -129,6 +130,9 @@ def train(
             mapping_summary=work.mapping_summary,
             metadata={"beadsmith": __version__, "seed": seed, "identity": identity, "training": asdict(settings)},
         )
+        if settings.correction is not None:
+            # a wrong name is worth knowing before the network is trained
+            find_series(settings.correction, record.templates)
         baseline = force_field = ForceField(prior_fit.baseline, None, record)
         losses = {"zero_force": _measure_losses(work, None), "pair_spline": _measure_losses(work, baseline)}
         details: dict[str, Any] = {"network": None, "noise_floor": None, "correction": None}
