@@ -92,13 +92,17 @@ def read_commands(page):
 
 
 def list_keys():
-    """Return the dotted names of all keys of the configuration, sections included."""
-    keys = set()
-    for name, schema in build_json_schema(RunSettings, "")["properties"].items():
-        keys.add(name)
-        for option in schema.get("anyOf", [schema]):
-            keys.update(f"{name}.{key}" for key in option.get("properties", {}))
-    return keys
+    """Return the dotted names of all keys of the configuration, sections included, as the reference shows them."""
+    return set(walk_keys("", build_json_schema(RunSettings, "")))
+
+
+def walk_keys(prefix, schema):
+    for option in schema.get("anyOf", [schema]):
+        for key, entry in option.get("properties", {}).items():
+            yield f"{prefix}{key}"
+            yield from walk_keys(f"{prefix}{key}.", entry)
+        if "items" in option:
+            yield from walk_keys(f"{prefix.removesuffix('.')}: - ", option["items"])
 
 
 @pytest.fixture
@@ -153,7 +157,7 @@ def test_every_yaml_is_valid(block, template, tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_key_in_the_text_exists(page):
     keys = list_keys()
-    leaves = {key.rpartition(".")[2] for key in keys}
+    leaves = {re.split(r"\.|: - ", key)[-1] for key in keys}
     sections = "|".join(key for key in keys if "." not in key)
     for code in read_inline_code(page):
         dotted = re.match(rf"({sections})\.(\w+)\b", code)
@@ -209,9 +213,9 @@ def test_every_make_target_exists():
 def test_the_reference_of_the_configuration_names_every_key():
     page = load_generator().fill_markers((DOCS / "reference" / "configuration.md").read_text())
     for key in list_keys():
-        section, _, leaf = key.rpartition(".")
-        rows = page.partition(f"\n## {section or 'top level'}\n")[2].partition("\n## ")[0]
-        assert f"| `{leaf}` |" in rows or f"\n## {leaf}\n" in page, key
+        section, _, path = key.partition(".")
+        rows = page.partition(f"\n## {section if path else 'top level'}\n")[2].partition("\n## ")[0]
+        assert f"| `{path or key}` |" in rows or f"\n## {key}\n" in page, key
 
 
 def test_the_reference_of_the_commands_names_every_option():

@@ -80,10 +80,12 @@ def _table(keys):
 
 
 def _rows(name, schema):
-    """Return the row of a key, and of the keys of its entries where it is a list of sections."""
+    """Return the row of a key, and of the keys below it where it is a section or a list of sections."""
     default = f"`{_show(schema['default'])}`" if "default" in schema else "required"
     rows = [f"| `{name}` | {default} | {_explain(schema)} |"]
     for option in _options(schema):
+        for key, entry in option.get("properties", {}).items():
+            rows += _rows(f"{name}.{key}", entry)
         for key, entry in option.get("items", {}).get("properties", {}).items():
             rows += _rows(f"{name}: - {key}", entry)
     return rows
