@@ -103,7 +103,6 @@ def count_structure(
     weights : Weight of each frame (1 if None); a frame of weight 0 counts for the closest pair only.
     """
     topology = trajectory.topology
-    search = _PairSearch(trajectory, bins.reach)
     pair_table, triplet_table = _kind_tables(len(topology.type_names))
     n_bins, n_angle_bins = len(bins.distance_edges) - 1, len(bins.angle_edges) - 1
     radial = np.zeros((len(pair_kinds(topology)), n_bins))
@@ -111,8 +110,11 @@ def count_structure(
     closest = np.full(len(radial), np.inf)
     volumes = np.ones(trajectory.n_frames) if trajectory.cell is None else trajectory.volumes()
     weights = np.ones(trajectory.n_frames) if weights is None else weights
-    # pairs of different molecules need two of them
-    for frame in range(trajectory.n_frames if topology.n_molecules > 1 else 0):
+    if topology.n_molecules < 2:
+        # a molecule alone has no pairs of different molecules
+        return StructureCounts(radial=radial, angular=angular, closest=closest, weight=float(weights.sum()))
+    search = _PairSearch(trajectory, bins.reach)
+    for frame in range(trajectory.n_frames):
         pairs = search.find(frame)
         kinds = pair_table[topology.types[pairs.first], topology.types[pairs.second]]
         np.minimum.at(closest, kinds, pairs.distances)
