@@ -101,6 +101,16 @@ class AtomisticSystem:
     """Edge of the cubic cell at the start [nm], or None for open boundaries."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplicaStarts:
+    """A system and where its replicas start."""
+
+    atoms: AtomisticSystem
+    """Topology of the saved atoms, OpenMM System of all atoms, and the first start."""
+    positions: Float[np.ndarray, "replicas atoms 3"]
+    """Start of each replica [nm], all atoms."""
+
+
 def box_edge(settings: SystemSettings, density: float) -> float:
     """Return the edge [nm] of the cubic box that holds the molecules at a density [u/nm³]."""
     return float((settings.mass / density) ** (1.0 / 3.0))
