@@ -11,7 +11,8 @@ from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.tabulated import tabulate_pair_terms
 from beadsmith.simulation import run as module
 from beadsmith.simulation.captured import CapturedLangevin
-from beadsmith.simulation.run import SimulationSettings, build_integrator, capture_steps, simulate
+from beadsmith.simulation.run import build_integrator, capture_steps, simulate
+from beadsmith.simulation.settings import SimulationSettings
 from example_force_fields import SoftPair, Trap, make_force_field, make_frames, make_liquid
 
 SETTINGS = SimulationSettings(timestep=0.005, equilibration=0.05, duration=0.2, save_interval=0.02, replicas=2)

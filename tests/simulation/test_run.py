@@ -14,7 +14,8 @@ import pytest
 
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.io.h5md import open_trajectory, read_trajectory
-from beadsmith.simulation.run import SimulationSettings, simulate
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.simulation.start import CountStart
 from beadsmith.units import GAS_CONSTANT
 from example_force_fields import SoftPair, Trap, Well, make_force_field, make_frames, make_liquid
@@ -294,6 +295,13 @@ def test_progress_ends_at_the_total(tmp_path):
     run(tmp_path / "s.h5", progress=lambda done, total, note="": seen.append((done, total, note)))
     assert seen[-1][0] == pytest.approx(seen[-1][1]) == pytest.approx(0.25)
     assert "ns/day" in seen[-1][2]
+
+
+def test_the_summary_records_seed_and_start_frame_of_every_replica(tmp_path):
+    summary = run(tmp_path / "s.h5", seed=5)
+    assert (summary["seed"], summary["start_frames"]) == (5, [1, 3])
+    with open_trajectory(tmp_path / "s.h5") as stored:
+        assert stored.metadata["summary"]["start_frames"] == [1, 3]
 
 
 def test_metadata_name_settings_and_seed_independent_facts(tmp_path):

@@ -10,7 +10,7 @@ from beadsmith.errors import InputError, PhysicsError
 from beadsmith.force_field import adopt_topology
 from beadsmith.io.h5md import write_trajectory
 from beadsmith.simulation.relax import relax
-from beadsmith.simulation.start import CountStart, FileStart, build_start, replicate
+from beadsmith.simulation.start import CountStart, FileStart, build_start, choose_start_frames, replicate
 from beadsmith.simulation.state import closest_distances, init_state
 from example_force_fields import SoftPair, make_force_field, make_frames, make_liquid
 
@@ -44,6 +44,49 @@ def test_a_named_frame_starts_all_replicas(tmp_path):
     for frame, expected in ((3, 3.0), (-2, 8.0)):
         frames = build(FileStart(path=tmp_path / "m.h5", frame=frame), 2)
         assert frames.positions[:, 0, 0].tolist() == [expected, expected]
+
+
+def write_chain(path, n_frames=10):
+    """Write frames of one molecule of three beads, whose middle one moves by the frame's number."""
+    positions = np.zeros((n_frames, 3, 3))
+    positions[:, 1, 0], positions[:, 2, 0] = 0.3, 0.6
+    positions[:, 1, 1] = 0.02 * np.arange(n_frames)
+    frames = make_frames(positions)
+    molecule = replace(frames.topology, molecule_index=np.zeros(3, dtype=np.int64), bonds=np.array([[0, 1], [1, 2]]))
+    frames = replace(frames, topology=molecule)
+    write_trajectory(path, frames)
+    return frames
+
+
+def test_dispersed_starts_are_extremes_first_and_every_frame_in_the_end(tmp_path):
+    write_chain(tmp_path / "m.h5")
+    chosen = choose_start_frames(FileStart(path=tmp_path / "m.h5"), n_replicas=10, choice="dispersed")
+    assert chosen[:2].tolist() == [9, 0]
+    assert sorted(chosen.tolist()) == list(range(10))
+
+
+def test_dispersed_starts_of_a_trajectory_in_memory_are_those_of_its_file(tmp_path):
+    frames = write_chain(tmp_path / "m.h5")
+    from_file = choose_start_frames(FileStart(path=tmp_path / "m.h5"), n_replicas=4, choice="dispersed")
+    assert choose_start_frames(frames, n_replicas=4, choice="dispersed").tolist() == from_file.tolist()
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (CountStart(counts={"methanol": 3}, density=450.0), "molecules are to be placed"),
+        (numbered_frames(), "the start has 4 molecules of 4 beads together"),
+    ],
+)
+def test_dispersed_starts_of_anything_but_one_molecule_are_refused(start, message):
+    with pytest.raises(InputError, match=message):
+        choose_start_frames(start, n_replicas=4, choice="dispersed")
+
+
+def test_a_named_frame_cannot_be_dispersed(tmp_path):
+    write_chain(tmp_path / "m.h5")
+    with pytest.raises(InputError, match="frame 3 is asked for"):
+        choose_start_frames(FileStart(path=tmp_path / "m.h5", frame=3), n_replicas=4, choice="dispersed")
 
 
 @pytest.mark.parametrize("frame", [10, -11])

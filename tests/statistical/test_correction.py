@@ -9,7 +9,8 @@ from beadsmith.analysis.coordinates import is_inside
 from beadsmith.analysis.internal import dihedrals
 from beadsmith.force_field import ForceField
 from beadsmith.io.h5md import read_trajectory
-from beadsmith.simulation.run import SimulationSettings, simulate
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.statistics import mean_and_error
 from beadsmith.training.correction import fit_correction
 from beadsmith.training.data import split_by_use

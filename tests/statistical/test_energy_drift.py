@@ -15,7 +15,8 @@ from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.kinds import build_network
 from beadsmith.networks.mace import MaceSettings
 from beadsmith.networks.schnet import SchnetSettings
-from beadsmith.simulation.run import SimulationSettings, simulate
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.simulation.start import FileStart
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import prepare_frames, split_by_use

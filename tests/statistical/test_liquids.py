@@ -7,7 +7,8 @@ import pytest
 
 from beadsmith.io.h5md import read_trajectory
 from beadsmith.priors.repulsion import ExponentialRepulsion
-from beadsmith.simulation.run import SimulationSettings, simulate
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.statistics import block_mean_and_error
 from beadsmith.units import GAS_CONSTANT, thermal_energy
 from example_force_fields import Well, make_force_field, make_liquid

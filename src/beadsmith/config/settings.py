@@ -13,7 +13,7 @@ from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings
 from beadsmith.sampling.run import SamplingSettings
 from beadsmith.sampling.systems import SystemSettings
-from beadsmith.simulation.run import SimulationSettings
+from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.training.loop import TrainingSettings
 from beadsmith.trajectory import StatePoint
 from beadsmith.units import Unit

@@ -6,6 +6,7 @@ last part says exactly where to go on: no saved frame is lost and none is writte
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,36 @@ class PartStore:
         self._parts.append(part)
         self._counts.append(trajectory.n_frames)
 
+    def count_frames(self, segments: range) -> int:
+        """Return the number of frames saved so far that belong to some segments."""
+        return sum(int(np.isin(_read_segments(part), segments).sum()) for part in self._parts)
+
+    def write_segments(self, path: Path, segments: range, *, temperature: float, metadata: dict[str, Any]) -> None:
+        """Join the frames of some segments, numbered from 0, into a file of their own; the parts are kept.
+
+        Parameters
+        ----------
+        path : File to write.
+        segments : Which segments.
+        temperature : Temperature of their state point [K].
+        metadata : What the file says about itself, beside the identity.
+
+        Raises
+        ------
+        InputError : none of their frames was saved, or the disk is full.
+        """
+        if (n_frames := self.count_frames(segments)) == 0:
+            raise InputError(f"no frame was saved for '{path}'", fix="Make the run longer than one save interval.")
+
+        def renumber(chunk: Trajectory) -> Trajectory:
+            assert chunk.segment is not None
+            state_point = replace(chunk.state_point, temperature=temperature)
+            return replace(chunk, segment=chunk.segment - segments.start, state_point=state_point)
+
+        chunks = (renumber(chunk) for chunk in self._sorted_chunks(segments))
+        with replacing(path) as temporary:
+            write_chunks(temporary, chunks, n_frames=n_frames, metadata={"identity": self.identity, **metadata})
+
     def finish(self, metadata: dict[str, Any]) -> None:
         """Join all parts into the final file, frames sorted by segment and in order of saving, then delete the parts.
 
@@ -98,16 +129,19 @@ class PartStore:
                 n_frames=self.n_frames,
                 metadata={"identity": self.identity, **metadata},
             )
+        self.delete()
+
+    def delete(self) -> None:
+        """Delete the parts: everything they hold stands in files of its own."""
         shutil.rmtree(self.folder)
 
-    def _sorted_chunks(self) -> Iterator[Trajectory]:
+    def _sorted_chunks(self, segments: range | None = None) -> Iterator[Trajectory]:
         parts_of: dict[int, list[Path]] = {}
         for part, count in zip(self._parts, self._counts, strict=True):
             if count:
-                with open_trajectory(part) as stored:
-                    for segment in np.unique(0 if stored.segment is None else stored.segment).tolist():
-                        parts_of.setdefault(segment, []).append(part)
-        for segment in sorted(parts_of):
+                for segment in np.unique(_read_segments(part)).tolist():
+                    parts_of.setdefault(segment, []).append(part)
+        for segment in sorted(parts_of if segments is None else parts_of.keys() & set(segments)):
             for part in parts_of[segment]:
                 with open_trajectory(part) as stored:
                     chosen = None if stored.segment is None else np.flatnonzero(stored.segment == segment)
@@ -120,6 +154,11 @@ def _read_identity(part: Path) -> str | None:
             return str(file.attrs.get("identity"))
     except OSError:
         return None
+
+
+def _read_segments(part: Path) -> np.ndarray:
+    with open_trajectory(part) as stored:
+        return np.zeros(stored.n_frames, dtype=np.int64) if stored.segment is None else stored.segment
 
 
 def _count_frames(part: Path) -> int:

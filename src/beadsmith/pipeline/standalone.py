@@ -14,7 +14,8 @@ from beadsmith.importing.settings import ReferenceSettings
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.pipeline.record import hash_data, hash_path
 from beadsmith.progress import Progress, silent
-from beadsmith.simulation.run import SimulationSettings, simulate
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.simulation.start import CountStart, FileStart
 from beadsmith.trajectory import StatePoint
 

@@ -157,6 +157,7 @@ class _Loop:
         """Go some steps on from a state, which is not changed; False if the steps must be tried again."""
         memory = self._memory
         memory.load(state)
+        self._coefficients.heat(state)
         length = memory.noise.shape[0]
         block = -1
         for k in range(n_steps):
@@ -276,10 +277,15 @@ class _Coefficients:
         self.half = 0.5 * langevin.timestep
         self.half_over_mass = self.half / state.masses
         self.decay = math.exp(-langevin.friction * langevin.timestep)
-        self.width = torch.sqrt((1.0 - self.decay**2) * state.thermal_energy / state.masses)
+        self.width = torch.empty_like(state.velocities)
+        self.heat(state)
         self.max_displacement = state.max_displacement
         # a thousandth is kept back for the rounding of float32 positions
         self.farthest = 0.499 * state.skin_list.skin
+
+    def heat(self, state: State) -> None:
+        """Take the temperature of every replica from a state, in place."""
+        self.width.copy_(torch.sqrt((1.0 - self.decay**2) * state.thermal_energy / state.masses))
 
 
 def _compare(found: Float[Tensor, "replicas sites 3"], expected: Float[Tensor, "replicas sites 3"]) -> float:

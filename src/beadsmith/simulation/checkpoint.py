@@ -11,6 +11,7 @@ from beadsmith.simulation.guards import StoppedReplica
 from beadsmith.simulation.noise import draw_block
 from beadsmith.simulation.state import State, keep_replicas, place_sites, refresh_neighbours
 from beadsmith.simulation.tally import Tally
+from beadsmith.simulation.tempering import Exchanges, set_temperatures
 
 _TENSORS = ("positions", "velocities", "forces", "energy", "virial")
 
@@ -25,6 +26,8 @@ class Standing:
     """What is known about the frames saved so far."""
     stopped: tuple[StoppedReplica, ...] = ()
     """Replicas that were taken out."""
+    exchanges: Exchanges | None = None
+    """Where replicas stand on their ladders, under parallel tempering."""
     seconds: float = 0.0
     """Wall time spent in the loop so far [s]."""
 
@@ -38,6 +41,8 @@ def pack_standing(standing: Standing) -> dict[str, np.ndarray]:
     state, tally = standing.state, standing.tally
     arrays = {name: getattr(state, name).cpu().numpy() for name in _TENSORS}
     arrays |= {f"tally_{name}": value for name, value in vars(tally).items()}
+    if standing.exchanges is not None:
+        arrays |= {f"exchanges_{name}": value for name, value in vars(standing.exchanges).items()}
     arrays["replica"] = state.replica.cpu().numpy()
     arrays["step"] = np.array(state.step)
     arrays["seconds"] = np.array(standing.seconds)
@@ -60,6 +65,10 @@ def unpack_standing(arrays: dict[str, np.ndarray], fresh: State) -> Standing:
         return torch.as_tensor(arrays[name], device=device)
 
     state = keep_replicas(fresh, torch.isin(fresh.replica, tensor("replica")))
+    exchanges = None
+    if fields := _strip("exchanges_", arrays):
+        exchanges = Exchanges(**fields)
+        state = set_temperatures(state, exchanges.temperatures[exchanges.rung[state.replica.cpu().numpy()]])
     step = int(arrays["step"])
     replicas = state.replica.tolist()
     state = replace(
@@ -71,11 +80,19 @@ def unpack_standing(arrays: dict[str, np.ndarray], fresh: State) -> Standing:
         step=step,
         noise=draw_block(fresh.seed, replicas, step=step, n_sites=fresh.n_sites, device=device),
     )
-    tally = Tally(**{name.removeprefix("tally_"): arrays[name] for name in arrays if name.startswith("tally_")})
+    tally = Tally(**_strip("tally_", arrays))
     stopped = [
         StoppedReplica(**{**entry, "closest_sites": entry["closest_sites"] and tuple(entry["closest_sites"])})
         for entry in json.loads(arrays["stopped"].tobytes())
     ]
     return Standing(
-        state=refresh_neighbours(state), tally=tally, stopped=tuple(stopped), seconds=float(arrays["seconds"])
+        state=refresh_neighbours(state),
+        tally=tally,
+        stopped=tuple(stopped),
+        exchanges=exchanges,
+        seconds=float(arrays["seconds"]),
     )
+
+
+def _strip(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}

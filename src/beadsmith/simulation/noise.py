@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NOISE, VELOCITIES, PLACEMENT = range(3)
+NOISE, VELOCITIES, PLACEMENT, EXCHANGES = range(4)
 """Independent streams of one seed."""
 
 _LONGEST_BLOCK = 64
@@ -34,12 +34,20 @@ def draw_normals(seed: int, stream: int, *, replica: int, index: int, shape: tup
     Source of the generator: Philox4x64-10, J. K. Salmon et al., SC'11, DOI 10.1145/2063384.2063405. Key: seed and
     stream; the upper half of the 256-bit counter: replica and index.
     """
-    generator = np.random.Generator(
+    return _make_generator(seed, stream, replica, index).standard_normal(shape)
+
+
+def draw_uniforms(seed: int, stream: int, *, index: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return numbers between 0 and 1 (excluded) that depend on the arguments alone; see `draw_normals`."""
+    return _make_generator(seed, stream, 0, index).random(shape)
+
+
+def _make_generator(seed: int, stream: int, replica: int, index: int) -> np.random.Generator:
+    return np.random.Generator(
         np.random.Philox(
             key=np.array([seed, stream], dtype=np.uint64), counter=np.array([0, 0, replica, index], dtype=np.uint64)
         )
     )
-    return generator.standard_normal(shape)
 
 
 def draw_block(

@@ -15,6 +15,7 @@ from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, adopt_topology
 from beadsmith.geometry import build_spanning_tree, make_whole
 from beadsmith.io.h5md import open_trajectory
+from beadsmith.simulation.dispersion import choose_dispersed
 from beadsmith.simulation.noise import PLACEMENT, draw_normals
 from beadsmith.topology import Topology, group_equal_molecules
 from beadsmith.trajectory import StatePoint, Trajectory
@@ -26,6 +27,8 @@ _LATTICES = {
     "body-centred cubic": np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
     "face-centred cubic": np.array([[0.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]),
 }
+_EVENLY = "Use 'start: evenly'."
+_MOST_CANDIDATES = 10000
 _NEAREST = {"simple cubic": 1.0, "body-centred cubic": 0.75**0.5, "face-centred cubic": 0.5**0.5}
 """Nearest-neighbour distance of each lattice in units of its cell."""
 
@@ -76,11 +79,65 @@ class CountStart:
             raise InputError(f"'density' is {self.density} u/nm^3, expected > 0")
 
 
+StartChoice = Literal["evenly", "dispersed"]
+"""Which frames of a trajectory replicas start from: evenly spread over its time, or with shapes far apart."""
+
 Start = Trajectory | FileStart | CountStart
 """A trajectory in memory starts like a file without options."""
 
 
-def build_start(start: Start, force_field: ForceField, *, temperature: float, n_replicas: int, seed: int) -> Trajectory:
+def choose_start_frames(
+    start: Start, *, n_replicas: int, choice: StartChoice = "evenly"
+) -> Int[np.ndarray, "replicas"] | None:
+    """Return the number of the frame that each replica starts from, or None where molecules are placed.
+
+    A frame is used again only when there are too few. Dispersed starts are chosen among at most 10,000 frames, evenly
+    spread over the trajectory; see `beadsmith.simulation.dispersion.choose_dispersed`.
+
+    Raises
+    ------
+    InputError : the start has no such frame, or dispersed starts are asked of anything but several frames of one
+        molecule.
+    """
+    if isinstance(start, CountStart):
+        if choice == "dispersed":
+            raise InputError("dispersed starts are frames of a trajectory, but molecules are to be placed", fix=_EVENLY)
+        return None
+    if isinstance(start, FileStart):
+        where, frame = str(start.path), start.frame
+        with open_trajectory(start.path) as stored:
+            if choice == "evenly":
+                return _choose_frames(stored.n_frames, frame, n_replicas, where=where)
+            candidates = _choose_frames(stored.n_frames, None, min(stored.n_frames, _MOST_CANDIDATES), where=where)
+            frames = stored.read(candidates)
+    else:
+        where, frame = "start", None
+        if choice == "evenly":
+            return _choose_frames(start.n_frames, None, n_replicas, where=where)
+        candidates = _choose_frames(start.n_frames, None, min(start.n_frames, _MOST_CANDIDATES), where=where)
+        frames = start.select(candidates)
+    n_molecules = frames.topology.n_molecules
+    if frame is not None:
+        raise InputError(f"dispersed starts are many frames, but frame {frame} is asked for", where=where, fix=_EVENLY)
+    if n_molecules != 1 or frames.n_sites < 2:
+        raise InputError(
+            "dispersed starts compare shapes of one molecule of several beads, but the start has "
+            f"{n_molecules} molecules of {frames.n_sites} beads together",
+            where=where,
+            fix=_EVENLY,
+        )
+    return np.asarray(candidates[choose_dispersed(_make_molecules_whole(frames), n_replicas)])
+
+
+def build_start(
+    start: Start,
+    force_field: ForceField,
+    *,
+    temperature: float,
+    n_replicas: int,
+    seed: int,
+    chosen: Int[np.ndarray, "replicas"] | None = None,
+) -> Trajectory:
     """Return one start frame for each replica, with the bead types and masses of the force field.
 
     Parameters
@@ -90,6 +147,7 @@ def build_start(start: Start, force_field: ForceField, *, temperature: float, n_
     temperature : Temperature of the simulation [K]; it becomes the state point of the result.
     n_replicas : Number of frames to return; a frame is used again only when there are too few.
     seed : Seed of a random placement.
+    chosen : Frame of each replica, as `choose_start_frames` returns them; evenly over the trajectory if None.
 
     Raises
     ------
@@ -98,9 +156,9 @@ def build_start(start: Start, force_field: ForceField, *, temperature: float, n_
     """
     if isinstance(start, CountStart):
         return _place_molecules(start, force_field, temperature=temperature, n_replicas=n_replicas, seed=seed)
+    chosen = choose_start_frames(start, n_replicas=n_replicas) if chosen is None else chosen
     if isinstance(start, FileStart):
         with open_trajectory(start.path) as stored:
-            chosen = _choose_frames(stored.n_frames, start.frame, n_replicas, where=str(start.path))
             frames = stored.read(chosen)
         if start.velocities == "draw":
             frames = replace(frames, velocities=None)
@@ -108,7 +166,8 @@ def build_start(start: Start, force_field: ForceField, *, temperature: float, n_
             raise InputError("the start file has no velocities", where=str(start.path), fix="Use velocities: draw.")
         where, repeats = f"'{start.path}'", start.repeats
     else:
-        frames = replace(start.select(_choose_frames(start.n_frames, None, n_replicas, "start")), velocities=None)
+        assert chosen is not None
+        frames = replace(start.select(chosen), velocities=None)
         where, repeats = "start trajectory", (1, 1, 1)
     topology = adopt_topology(frames.topology, force_field, where=where)
     frames = Trajectory(

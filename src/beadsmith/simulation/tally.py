@@ -15,7 +15,7 @@ N_BLOCKS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What is known about the frames saved so far; one column a replica."""
+    """What is known about the frames saved so far; one column a segment: a replica, or under tempering a rung."""
 
     temperature_sums: Float[np.ndarray, "blocks replicas"]
     """Sum of the kinetic temperatures of the frames of each block [K]."""
@@ -37,16 +37,18 @@ def empty_tally(n_replicas: int) -> Tally:
     )
 
 
-def add_frame(tally: Tally, state: State, *, kinetic_temperature: np.ndarray, time: float, block: int) -> Tally:
+def add_frame(
+    tally: Tally, state: State, *, columns: np.ndarray, kinetic_temperature: np.ndarray, time: float, block: int
+) -> Tally:
     """Return the tally with the frame that the state is.
 
     Parameters
     ----------
+    columns : Segment under which the frame of each replica of the state is saved.
     kinetic_temperature : Of each replica of the state [K].
     time : Time of the frame [ps].
     block : Block of frames that it belongs to.
     """
-    columns = state.replica.cpu().numpy()
     sums, counts, closest = tally.temperature_sums.copy(), tally.n_frames.copy(), tally.closest.copy()
     sums[block, columns] += kinetic_temperature
     counts[block, columns] += 1.0
@@ -60,6 +62,11 @@ def add_frame(tally: Tally, state: State, *, kinetic_temperature: np.ndarray, ti
     moments = np.array([1.0, time, time**2])[:, None] + 0.0 * change
     energies[1:, columns] += np.concatenate([moments, [change, time * change]])
     return replace(tally, temperature_sums=sums, n_frames=counts, closest=closest, energy_sums=energies)
+
+
+def select_columns(tally: Tally, columns: slice) -> Tally:
+    """Return what is known about some of the segments."""
+    return Tally(**{name: values[..., columns] for name, values in vars(tally).items()})
 
 
 def summarise(tally: Tally, *, conserves_energy: bool) -> dict[str, Any]:
