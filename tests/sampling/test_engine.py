@@ -26,7 +26,7 @@ def test_threads_are_those_asked_for():
 
 @pytest.mark.parametrize(("n_particles", "threads"), [(100, 1), (600, 2), (1000, 4), (100000, 8)])
 def test_small_systems_do_not_take_all_cores(n_particles, threads, monkeypatch):
-    monkeypatch.setattr("beadsmith.sampling.engine._count_cores", lambda: 8)
+    monkeypatch.setattr("beadsmith.sampling.engine.count_cores", lambda: 8)
     assert choose_platform("CPU", threads=None, n_particles=n_particles).threads == threads
 
 

@@ -123,6 +123,21 @@ def test_stored_and_fresh_neighbours_are_those_of_the_joint_batch(memory_limit):
     np.testing.assert_array_equal(example.targets.numpy(), trajectory.forces[[3, 1]].reshape(-1, 3))
 
 
+def test_frames_of_a_small_open_molecule_share_one_list_and_others_keep_their_own():
+    cutoff = 0.8
+    positions = 0.4 * np.random.default_rng(0).random((4, 3, 3))
+    positions[2, 0] += 10.0 * cutoff
+    trajectory = make_trajectory(positions, forces=np.ones_like(positions))
+    assert trajectory.cell is None
+    frames = prepare_frames((trajectory,), [], cutoff=cutoff, memory_limit=1.0)
+    assert frames.pairs[0, 0] is frames.pairs[0, 1] is frames.pairs[0, 3]
+    assert frames.pairs[0, 2] is not frames.pairs[0, 0]
+    example = load_example(frames, np.array([[0, 3], [0, 2], [0, 1]]))
+    expected = find_pairs(build_batch(trajectory, np.array([3, 2, 1])), cutoff)
+    for field in ("index", "row_offsets", "half", "shifts", "bond_class"):
+        assert torch.equal(getattr(example.pairs, field), getattr(expected, field)), field
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_batches_hold_every_row_once_and_never_mix_trajectories(batch_size):
     rows = np.array([[0, f] for f in range(11)] + [[1, f] for f in range(6)])

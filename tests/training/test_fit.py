@@ -90,6 +90,15 @@ def test_noise_floor_has_three_sizes_and_both_bounds(trained):
     assert [point["epochs"] for point in floor["points"]] == [4, 2, 3]
 
 
+def test_fits_of_the_noise_floor_are_the_same_bits_side_by_side_and_in_turn(tmp_path, monkeypatch):
+    mapped = write_mapped(tmp_path)
+    floors = []
+    for n_cores in (1, 2):
+        monkeypatch.setattr("beadsmith.training.side_by_side.count_cores", lambda n_cores=n_cores: n_cores)
+        floors.append(run(tmp_path / f"{n_cores}", mapped)["noise_floor"])
+    assert floors[0] == floors[1]
+
+
 @pytest.mark.parametrize(
     "network",
     [

@@ -5,6 +5,7 @@ import platform
 import shutil
 from pathlib import Path
 
+from beadsmith.machine import count_cores
 from beadsmith.pipeline.record import collect_versions
 
 _LITTLE_MEMORY = 4e9
@@ -55,11 +56,6 @@ def find_problems() -> list[str]:
     if os.environ.get("OPENMM_CPU_THREADS"):
         problems.append("OPENMM_CPU_THREADS is set and limits the sampling, unless sampling.threads is given.")
     return problems
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_memory() -> float | None:

@@ -5,7 +5,6 @@ machine; all others from the costs below, measured on a server (AMD EPYC, 2026).
 either way: a busy machine, another compiler or a faster processor shift them all.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from beadsmith.config.load import load_config
 from beadsmith.config.settings import RunSettings
 from beadsmith.energy import predict_network
 from beadsmith.importing.run import ReferenceSurvey, survey_reference
+from beadsmith.machine import count_cores
 from beadsmith.mapping.apply import find_templates
 from beadsmith.mapping.beads import describe_beads
 from beadsmith.neighbors import find_pairs
@@ -235,7 +235,7 @@ def _time(call: Callable[[], None]) -> float:
 def _estimate_sampling(settings: RunSettings, size: _Size) -> Estimate:
     sampling = settings.sampling
     n_steps = round((sampling.equilibration + sampling.duration) / sampling.timestep)
-    threads = sampling.threads or os.cpu_count() or 1
+    threads = sampling.threads or count_cores()
     # measured: two threads run 1.5 times as fast as one
     seconds = n_steps * size.n_atoms * _SECONDS_PER_ATOM_STEP / threads**0.6
     return Estimate(
@@ -262,7 +262,9 @@ def _estimate_training(settings: RunSettings, size: _Size) -> Estimate:
     training = settings.training
     n_train = size.n_frames * (1.0 - training.validation_fraction - training.test_fraction)
     n_pairs = size.n_frames * size.n_beads * size.pairs_per_bead
-    factor = 1.0 + (training.noise_floor_cost if training.noise_floor_fractions else 0.0)
+    n_parts = len(training.noise_floor_fractions)
+    # these fits run side by side
+    factor = 1.0 + (training.noise_floor_cost / min(n_parts, count_cores()) if n_parts else 0.0)
     # a step also reads its frame and moves the optimiser and the average
     seconds = factor * training.epochs * n_train * (1.2 * size.step_time + 2e-3) if size.step_time else 0.0
     return Estimate(

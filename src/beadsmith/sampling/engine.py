@@ -1,6 +1,5 @@
 """OpenMM contexts: which platform, how many threads, and the engine state that a killed run goes on from."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +8,7 @@ import openmm
 from jaxtyping import Float
 
 from beadsmith.errors import InputError
+from beadsmith.machine import count_cores
 
 PlatformName = Literal["auto", "CPU", "Reference", "CUDA", "OpenCL"]
 
@@ -62,13 +62,8 @@ def choose_platform(name: PlatformName, *, threads: int | None, n_particles: int
         raise InputError(
             f"OpenMM platform '{name}' cannot be used on this machine", fix=f"Use auto or one of {', '.join(usable)}."
         )
-    useful = max(1, min(_count_cores(), n_particles // PER_THREAD))
+    useful = max(1, min(count_cores(), n_particles // PER_THREAD))
     return Platform(name=name, threads=(threads or useful) if name == "CPU" else 1)
-
-
-def _count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_usable(name: str) -> bool:

@@ -207,6 +207,7 @@ def prepare_frames(
     for number, trajectory in enumerate(trajectories):
         assert trajectory.forces is not None
         residual = trajectory.forces.astype(np.float64)
+        complete: dict[int, _StoredPairs] = {}
         rows = np.stack([np.zeros(trajectory.n_frames, dtype=np.int64), np.arange(trajectory.n_frames)], axis=1)
         for place in group_rows((trajectory,), rows):
             batch = build_batch(trajectory, place, dtype=dtype)
@@ -216,6 +217,8 @@ def prepare_frames(
                 residual[place] -= forces.reshape(residual[place].shape)
             if has_room:
                 lists = _store(_shorten(batch, pairs, cutoff), len(place), trajectory.n_sites)
+                if trajectory.cell is None:
+                    lists = [_share_complete(part, complete) for part in lists]
                 stored.update(zip([(number, frame) for frame in place.tolist()], lists, strict=True))
             n_done += len(place)
             progress(n_done, n_total, "neighbour lists")
@@ -315,16 +318,31 @@ def _store(pairs: Pairs, n_frames: int, n_sites: int) -> list[_StoredPairs]:
     ]
 
 
+def _share_complete(part: _StoredPairs, complete: dict[int, _StoredPairs]) -> _StoredPairs:
+    """Return one list for all frames of a trajectory in which every site sees every other, as in a small molecule."""
+    n_sites = len(part.row_offsets) - 1
+    if part.index.shape[1] < n_sites * (n_sites - 1):
+        return part
+    if n_sites not in complete:
+        # a copy: the list at hand is a view of those of many frames
+        complete[n_sites] = _StoredPairs(**{name: value.clone() for name, value in vars(part).items()})
+    return complete[n_sites]
+
+
 def _join_pairs(parts: list[_StoredPairs], frames: PreparedFrames) -> Pairs:
     """Put the lists of several frames side by side, as `find_pairs` would for the joint batch."""
     n_sites = len(parts[0].row_offsets) - 1
-    starts = np.cumsum([0] + [part.index.shape[1] for part in parts]).tolist()
-    index = torch.cat([part.index.long() + k * n_sites for k, part in enumerate(parts)], dim=1)
-    half = torch.cat([part.half.long() + start for part, start in zip(parts, starts, strict=False)])
-    offsets = torch.cat([part.row_offsets[:-1].long() + start for part, start in zip(parts, starts, strict=False)])
+    pairs_of_part = torch.tensor([part.index.shape[1] for part in parts])
+    half_of_part = torch.tensor([len(part.half) for part in parts])
+    ends = pairs_of_part.cumsum(0)
+    starts = ends - pairs_of_part
+    first_sites = (torch.arange(len(parts)) * n_sites).repeat_interleave(pairs_of_part)
+    offsets = torch.cat([part.row_offsets[:-1] for part in parts]).long() + starts.repeat_interleave(n_sites)
+    half = torch.cat([part.half for part in parts]).long() + starts.repeat_interleave(half_of_part)
+    index = torch.cat([part.index for part in parts], dim=1).long() + first_sites
     return Pairs(
         index=index.to(frames.device),
-        row_offsets=torch.cat([offsets, offsets.new_tensor(starts[-1:])]).to(frames.device),
+        row_offsets=torch.cat([offsets, ends[-1:]]).to(frames.device),
         half=half.to(frames.device),
         shifts=torch.cat([part.shifts for part in parts]).to(frames.device, frames.dtype),
         bond_class=torch.cat([part.bond_class for part in parts]).long().to(frames.device),

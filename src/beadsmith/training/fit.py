@@ -33,7 +33,7 @@ from beadsmith.training.data import (
 )
 from beadsmith.training.describe import describe_data
 from beadsmith.training.loop import Counters, FitResult, TrainingSettings, fit_network
-from beadsmith.training.loss import force_field_losses, zero_force_losses
+from beadsmith.training.loss import force_field_losses, residual_losses, target_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
 from beadsmith.training.slow_coordinates import find_series
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
@@ -65,15 +65,6 @@ class _Work:
     def labels(self) -> dict[str, np.ndarray]:
         """Segment label of each frame of each use."""
         return {use: segment_labels(self.trajectories, rows) for use, rows in self.rows.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PriorOnly:
-    """A force field reduced to its prior, possibly to nothing."""
-
-    prior: list[AbstractEnergyTerm]
-    cutoff: float
-    network: None = None
 
 
 def train(
@@ -140,8 +131,6 @@ def train(
             prior = prior_fit.terms if previous is None else _drop_corrections(previous)
             network, details = _fit_all(work, network, prior, losses, progress)
             force_field = ForceField(prior, network, record)
-            losses["prior"] = _measure_losses(work, _PriorOnly(prior=prior, cutoff=force_field.cutoff))
-            losses["network"] = _measure_losses(work, force_field)
         if settings.correction is not None:
             force_field, details["correction"] = _correct(work, force_field, losses, progress)
         summary = {**_summarise(work, losses), "prior": prior_fit.summary, **details}
@@ -246,7 +235,7 @@ def _correct(
 def _fit_all(
     work: _Work, network: AbstractNetwork, prior: list[AbstractEnergyTerm], losses: FrameLosses, progress: Progress
 ) -> tuple[AbstractNetwork, dict[str, Any]]:
-    """Fit the network to all training frames and, for the noise floor, to parts of them."""
+    """Fit the network to all training frames and, for the noise floor, to parts of them; add both to the losses."""
     settings = work.settings
     fractions = settings.noise_floor_fractions if settings.epochs else ()
     total = max(settings.epochs, 1) * (1.0 + (settings.noise_floor_cost if fractions else 0.0))
@@ -264,7 +253,7 @@ def _fit_all(
     trust_fused(network.to(frames.device, frames.dtype), example.batch, example.pairs)
 
     def fit(
-        name: str, first: AbstractNetwork, rows: np.ndarray, chosen: TrainingSettings, done: float = 0.0
+        name: str, first: AbstractNetwork, rows: np.ndarray, chosen: TrainingSettings, report: Progress
     ) -> FitResult:
         weight = len(rows) / len(work.rows["train"])
         return fit_network(
@@ -275,16 +264,17 @@ def _fit_all(
             settings=chosen,
             files=_fit_files(work, name),
             seed=_derive_seed(work.seed, 1),
-            progress=lambda epochs, _, note="": progress(done + weight * epochs, total, f"{name} fit, {note}"),
+            progress=lambda epochs, _, note="": report(weight * epochs, total, f"{name} fit, {note}"),
         )
 
-    def fit_part(number: int, rows: np.ndarray) -> FitResult:
+    def fit_part(number: int, rows: np.ndarray, report: Progress) -> FitResult:
         share = settings.noise_floor_cost / len(fractions)
         short = _shorten(settings, main.counters, len(rows) / len(work.rows["train"]), share)
-        done = settings.epochs + number * share * main.counters.epoch
-        return fit(f"noise-floor-{number + 1}", main.network, rows, short, done)
+        return fit(f"noise-floor-{number + 1}", main.network, rows, short, report)
 
-    main = fit("main", network, work.rows["train"], settings)
+    main = fit("main", network, work.rows["train"], settings, progress)
+    losses["prior"] = {use: target_losses(frames, rows) for use, rows in work.rows.items()}
+    losses["network"] = {use: residual_losses(main.network, frames, rows) for use, rows in work.rows.items()}
     details: dict[str, Any] = {"network": _summarise_fit(work, main), "noise_floor": None, "correction": None}
     if fractions:
         details["noise_floor"] = measure_noise_floor(
@@ -295,6 +285,7 @@ def _fit_all(
             zero_force_loss=float(losses["zero_force"]["test"].mean()),
             fractions=fractions,
             main=main,
+            progress=lambda done, _, note="": progress(settings.epochs + done, total, note),
         )
     return main.network.cpu(), details
 
@@ -342,7 +333,7 @@ def _summarise_fit(work: _Work, fit: FitResult) -> dict[str, Any]:
     }
 
 
-def _measure_losses(work: _Work, model: ForceField | _PriorOnly | None) -> dict[str, np.ndarray]:
+def _measure_losses(work: _Work, model: ForceField | None) -> dict[str, np.ndarray]:
     """Return the losses of a model (of no force if None) on all frames, by use."""
     if model is None:
         return {use: zero_force_losses(work.trajectories, rows) for use, rows in work.rows.items()}

@@ -30,8 +30,8 @@ from beadsmith.training.checkpoint import (
     optimiser_tensors,
     save_checkpoint,
 )
-from beadsmith.training.data import PreparedFrames, group_rows, load_example, shuffle_batches
-from beadsmith.training.loss import residual_losses, squared_error
+from beadsmith.training.data import PreparedFrames, load_example, shuffle_batches
+from beadsmith.training.loss import residual_losses, squared_error, target_losses
 from beadsmith.training.slow_coordinates import CorrectionSettings
 from beadsmith.units import Unit
 
@@ -73,7 +73,8 @@ class TrainingSettings:
     noise_floor_fractions: tuple[float, ...] = (0.25, 0.5)
     """Parts of the training frames on which the network is trained again to bracket the noise floor; empty for none."""
     noise_floor_cost: float = 0.6
-    """Largest cost of these trainings together, relative to the main one; it limits their epochs."""
+    """Largest cost of these trainings together, relative to the main one; it limits their epochs. They run side by side
+    where there are cores."""
     correction: CorrectionSettings | None = None
     """Series in slow coordinates that is fitted to what the network leaves of the forces; none for none."""
     precision: Literal["float32", "float64"] = "float32"
@@ -208,7 +209,8 @@ def fit_network(
     ------
     PhysicsError : loss or gradient became non-finite more than `max_restarts` times.
     """
-    scale = _target_variance(frames, train_rows)
+    # makes loss and gradient clipping free of units
+    scale = max(float(target_losses(frames, train_rows).mean()), 1e-12)
     fit = _start(network, frames, settings, seed)
     if not _resume_(fit, files):
         _validate_(fit, frames, validation_rows, settings)
@@ -371,15 +373,6 @@ def _resume_(fit: _Fit, files: FitFiles) -> bool:
     for name, value in counters.items():
         setattr(fit.counters, name, value)
     return True
-
-
-def _target_variance(frames: PreparedFrames, rows: np.ndarray) -> float:
-    """Return the mean square of the training targets, which makes loss and gradient clipping free of units."""
-    squares = [
-        np.mean(frames.targets[rows[places[0], 0]][rows[places, 1]].astype(np.float64) ** 2, axis=(1, 2))
-        for places in group_rows(frames.trajectories, rows)
-    ]
-    return max(float(np.mean(np.concatenate(squares))), 1e-12)
 
 
 def _write_log(counters: Counters, files: FitFiles) -> None:

@@ -67,6 +67,15 @@ def force_field_losses(
     return losses
 
 
+def target_losses(frames: PreparedFrames, rows: Int[np.ndarray, "rows 2"]) -> Float[np.ndarray, "rows"]:
+    """Return the loss of the prior alone on each frame: the mean square of what it leaves of the labels."""
+    losses = np.empty(len(rows))
+    for places in group_rows(frames.trajectories, rows):
+        targets = frames.targets[rows[places[0], 0]][rows[places, 1]].astype(np.float64)
+        losses[places] = np.mean(targets**2, axis=(1, 2))
+    return losses
+
+
 def residual_losses(
     network: AbstractNetwork,
     frames: PreparedFrames,

@@ -20,16 +20,19 @@ the label noise, which differs between frames by more than the bracket is wide, 
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from beadsmith.errors import InputError
+from beadsmith.progress import Progress, silent
 from beadsmith.statistics import mean_and_error
 from beadsmith.training.data import PreparedFrames, segment_labels
 from beadsmith.training.loop import FitResult
 from beadsmith.training.loss import Estimate, block_fractions, residual_losses
+from beadsmith.training.side_by_side import run_side_by_side
 
 MEANING = (
     "Loss of this network at this training budget, extrapolated to infinitely many frames as a + b/n: from held-out "
@@ -40,7 +43,7 @@ MEANING = (
 
 
 def measure_noise_floor(
-    fit_part: Callable[[int, Int[np.ndarray, "_ 2"]], FitResult],
+    fit_part: Callable[[int, Int[np.ndarray, "_ 2"], Progress], FitResult],
     frames: PreparedFrames,
     *,
     rows: dict[str, Int[np.ndarray, "_ 2"]],
@@ -48,22 +51,26 @@ def measure_noise_floor(
     zero_force_loss: float,
     fractions: tuple[float, ...],
     main: FitResult,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Train on leading parts of the training frames and return the bracket as JSON (`summarise_noise_floor`).
 
     Parameters
     ----------
-    fit_part : Goes on from the main fit with some of its rows; its first argument numbers the part.
+    fit_part : Goes on from the main fit with some of its rows; its first argument numbers the part, its last receives
+        the progress.
     frames : Data with targets.
     rows : Training and test frames (``train``, ``test``).
     reference : Losses of the pair spline on these frames [(kJ/mol/nm)²].
     zero_force_loss : Mean zero-force loss of the test frames [(kJ/mol/nm)²].
     fractions : Parts of the training frames, each segment's leading ones.
     main : The main fit, the last point of the curve.
+    progress : Receives the sum of what the fits report.
     """
     labels = {use: segment_labels(frames.trajectories, rows[use]) for use in ("train", "test")}
     parts = [find_leading(labels["train"], fraction) for fraction in sorted(fractions)]
-    fits = [fit_part(number, rows["train"][part]) for number, part in enumerate(parts)]
+    jobs = [partial(fit_part, number, rows["train"][part]) for number, part in enumerate(parts)]
+    fits = run_side_by_side(jobs, progress)
     networks = [fit.last for fit in fits] + [main.network]
     parts.append(np.arange(len(rows["train"])))
 
