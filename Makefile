@@ -1,5 +1,5 @@
 # Everything a user or a developer types. Each target sets up what it needs in .venv; nothing else is touched.
-#   make demo       liquid methanol, from a molecule's name to a report (about 12 minutes on 2 cores)
+#   make demo       liquid methanol, from a molecule's name to a report (7 to 12 minutes on 2 cores)
 #   make test       all fast tests (under 10 minutes on 2 cores)
 #   make test-slow  long ensemble tests: NPT density, long distributions (about 13 minutes)
 #   make test-drift energy conservation of trained networks over 200 ps (one to two hours)
