@@ -32,6 +32,28 @@ class Well(AbstractEnergyTerm):
         return cls(**config)
 
 
+class DoubleWell(AbstractEnergyTerm):
+    """h ((x/b)² − 1)² + t x/b along x, and ½ k x² along y and z: two wells at about ±b, a barrier of about h."""
+
+    kind = "test_double_well"
+    cutoff = 0.0
+
+    def __init__(self, barrier=25.0, tilt=1.5, half_distance=0.15, stiffness=2000.0):
+        super().__init__()
+        self.barrier, self.tilt, self.half_distance, self.stiffness = barrier, tilt, half_distance, stiffness
+
+    def forward(self, batch, pairs):
+        x, others = batch.positions[:, 0] / self.half_distance, batch.positions[:, 1:]
+        return self.barrier * (x**2 - 1.0) ** 2 + self.tilt * x + 0.5 * self.stiffness * (others**2).sum(1)
+
+    def to_config(self):
+        return {name: getattr(self, name) for name in ("barrier", "tilt", "half_distance", "stiffness")}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
 class SoftPair(AbstractEnergyTerm):
     """A (1 − r/R)³ e^(−r/λ) up to its cutoff R: finite everywhere and smooth, so that nothing can blow up."""
 

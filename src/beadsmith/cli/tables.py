@@ -13,7 +13,7 @@ from beadsmith.io.records import read_json
 from beadsmith.mapping.coverage import shorten_name, summarize_left_out
 from beadsmith.pipeline.estimate import Estimate
 from beadsmith.pipeline.execute import RunResult
-from beadsmith.pipeline.stages import REPORT, TRAINING
+from beadsmith.pipeline.stages import REFERENCE, REPORT, TRAINING
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 
@@ -58,6 +58,9 @@ def show_import(console: Console, summary: dict[str, Any]) -> None:
 def show_mapping(console: Console, summary: dict[str, Any]) -> None:
     """Show what the beads are, and how much noise every force map leaves on frames that it was not fitted to."""
     show_coverage(console, summary["coverage"])
+    if others := summary["n_frames_at_other_temperatures"]:
+        listed = ", ".join(f"{count} at {temperature}" for temperature, count in others.items())
+        console.print(f"frames that stay in {REFERENCE}: {listed}", markup=False)
     table = Table("force map", "mean squared force", "worth of an optimal frame", "", title_justify="left")
     table.title = f"Noise of the bead forces, {summary['unit']}"
     for name, square in summary["force_mean_square"].items():
@@ -88,11 +91,32 @@ def show_simulation(console: Console, output: Path, summary: dict[str, Any]) -> 
     console.print(
         f"kinetic temperature {found['mean']:.2f} ± {found['standard_error'] or math.nan:.2g} K", markup=False
     )
-    console.print(f"closest pair {summary['closest_distance']:.3f} nm", markup=False)
+    if math.isfinite(summary["closest_distance"]):
+        console.print(f"closest pair {summary['closest_distance']:.3f} nm", markup=False)
+    if "tempering" in summary:
+        show_tempering(console, summary["tempering"])
     for replica in summary["stopped"]:
         console.print(
             f"warning: replica {replica['replica']} stopped early and its last good frame is kept", markup=False
         )
+
+
+def show_tempering(console: Console, tempering: dict[str, Any]) -> None:
+    """Show the temperatures of parallel tempering, their files, and how well neighbours exchange."""
+    table = Table("temperature", "measured", "accepted with the next", "file", title_justify="left")
+    table.title = f"Parallel tempering: {tempering['n_ladders']} ladders, {tempering['round_trips']} round trips"
+    rows = zip(
+        tempering["temperatures"],
+        tempering["kinetic_temperature"],
+        [*tempering["acceptance"], None],
+        tempering["files"],
+        strict=True,
+    )
+    for temperature, found, acceptance, file in rows:
+        measured = f"{found['mean']:.2f} ± {found['standard_error'] or math.nan:.2g} K"
+        accepted = "" if acceptance is None else f"{acceptance:.2f}"
+        table.add_row(f"{temperature:.4g} K", measured, accepted, file or "no frame")
+    console.print(table)
 
 
 def show_times(console: Console, result: RunResult) -> None:

@@ -6,6 +6,7 @@ from beadsmith.check import Check
 from beadsmith.diagnostics.data import check_reference
 from beadsmith.diagnostics.dynamics import check_simulation
 from beadsmith.diagnostics.fit import check_fit
+from beadsmith.diagnostics.tempering import check_tempering
 
 
 def collect_checks(
@@ -20,9 +21,10 @@ def collect_checks(
     summaries : What the stages reported, by name of the stage.
     """
     name = "network" if "network" in evaluation["comparisons"] else "pair_spline"
-    stopped = summaries.get("simulate", {}).get("stopped", [])
+    simulation = summaries.get("simulate", {})
     return [
         *check_reference(evaluation),
         *check_fit(training),
-        *check_simulation(evaluation, name, n_stopped=len(stopped)),
+        *check_simulation(evaluation, name, n_stopped=len(simulation.get("stopped", []))),
+        *check_tempering(simulation.get("tempering")),
     ]

@@ -2,7 +2,7 @@
 
 Replicas form ladders, one rung a temperature. A replica keeps its number, its random numbers and its memory when it
 climbs; what changes is the temperature of its heat bath, and its velocities by the root of the ratio.
-Source: Y. Sugita and Y. Okamoto, Chem. Phys. Lett. 314, 141 (1999), DOI 10.1016/S0009-2614(99)01123-9, eq. 12-13.
+Source: Y. Sugita and Y. Okamoto, Chem. Phys. Lett. 314, 141 (1999), DOI 10.1016/S0009-2614(99)01123-9.
 """
 
 from dataclasses import dataclass, replace
