@@ -20,7 +20,10 @@ from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict
 from beadsmith.errors import InputError
 from beadsmith.io.records import hash_file, read_json, replacing, topology_from_json, topology_to_json, write_json
 from beadsmith.networks.kinds import NETWORKS
+from beadsmith.priors.bonded_splines import AngleSpline, BondSpline
 from beadsmith.priors.coordinate_series import CoordinateSeries
+from beadsmith.priors.fourier import FourierDihedrals, FourierImpropers
+from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds, HarmonicImpropers
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
 from beadsmith.topology import Topology, group_equal_molecules
@@ -29,8 +32,15 @@ from beadsmith.trajectory import StatePoint
 FORMAT_VERSION = 1
 
 _TERMS: dict[str, type[AbstractEnergyTerm]] = {
+    "angle_spline": AngleSpline,
+    "bond_spline": BondSpline,
     "coordinate_series": CoordinateSeries,
     "exponential_repulsion": ExponentialRepulsion,
+    "fourier_dihedrals": FourierDihedrals,
+    "fourier_impropers": FourierImpropers,
+    "harmonic_angles": HarmonicAngles,
+    "harmonic_bonds": HarmonicBonds,
+    "harmonic_impropers": HarmonicImpropers,
     "pair_spline": PairSpline,
 }
 

@@ -15,6 +15,8 @@ from beadsmith.priors.bonded_splines import AngleSpline, BondSpline
 from beadsmith.priors.fourier import FourierDihedrals, FourierImpropers
 from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds, HarmonicImpropers
 from beadsmith.priors.internal_coordinates import measure_coordinates
+from beadsmith.priors.joined import prepare_prior
+from beadsmith.priors.repulsion import ExponentialRepulsion
 from example_chains import break_across, build_chain, build_positions, make_frames, make_random_chains
 
 IMPROPERS = ((1, 0, 2, 3),)
@@ -195,6 +197,39 @@ def test_terms_add_up_in_the_prior():
     total = predict_prior(TERMS, batch, no_pairs(batch))
     forces = sum(term.predict(batch, no_pairs(batch)).forces for term in TERMS)
     torch.testing.assert_close(total.forces, forces, rtol=1e-12, atol=1e-9)
+
+
+def test_joined_terms_are_the_sum_of_the_terms():
+    walls = ExponentialRepulsion(
+        tuple("ABCDE"), joining_distances=(0.3,) * 15, joining_forces=(500.0,) * 15, decays=(40.0,) * 15, cutoff=0.8
+    )
+    table, joined = prepare_prior([*TERMS, walls])
+    assert (table.kind, joined.kind) == ("tabulated_pairs", "joined_bonded_terms")
+    frames = make_random_chains(40, impropers=IMPROPERS)
+    # other systems, open or periodic, after the first one
+    for batch in (make_batch(), make_batch(3, seed=5), build_batch(break_across(frames, 1.9), np.arange(7))):
+        found, slow = joined.predict(batch, no_pairs(batch)), twin(joined, batch)
+        expected = predict_prior(TERMS, batch, no_pairs(batch))
+        # float32 forces of single terms are rounded before they are added
+        tolerance = 1e-5 if batch.positions.dtype == torch.float32 else 1e-11
+        largest = float(expected.forces.abs().max())
+        torch.testing.assert_close(found.energy, expected.energy, rtol=1e-11, atol=1e-9)
+        torch.testing.assert_close(found.forces, expected.forces, rtol=0.0, atol=tolerance * largest)
+        torch.testing.assert_close(found.forces, slow.forces, rtol=0.0, atol=10.0 * tolerance * largest)
+        assert not found.virial.any()
+
+
+def test_a_single_bonded_term_is_not_joined():
+    assert prepare_prior(TERMS[:1]) == TERMS[:1]
+
+
+@each_term
+def test_positions_that_are_no_numbers_reach_the_energy(term):
+    batch = make_batch()
+    positions = batch.positions.clone()
+    positions[7] = torch.nan
+    energy = term.predict(replace(batch, positions=positions), no_pairs(batch)).energy
+    assert torch.isnan(energy).tolist() == [False, True, False, False, False, False]
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])

@@ -1,6 +1,7 @@
 """What all bonded terms of a prior share: parameters per type tuple, compiled forces, and linear force designs."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -106,20 +107,7 @@ class AbstractBondedTerm(AbstractEnergyTerm):
         """Return energy, forces and the zero virial from one compiled sweep; on a GPU from `forward`."""
         if batch.positions.device.type != "cpu":
             return super().predict(batch, pairs)
-        index, numbers = self.find_terms(batch)
-        positions = batch.positions.detach()
-        energy, gradient = sum_bonded_terms(
-            (positions.contiguous().numpy(), batch.system_index.numpy()),
-            _invert_cells(batch),
-            (index.numpy(), numbers.numpy(), batch.n_systems),
-            (COORDINATES[self.coordinate][2], self.form),
-            self.tabulate().astype(np.float64),
-        )
-        return Prediction(
-            energy=torch.from_numpy(energy),
-            forces=torch.from_numpy(-gradient).to(positions.dtype),
-            virial=torch.zeros(batch.n_systems, 3, 3, dtype=torch.float64),
-        )
+        return predict_bonded(join_terms([self], batch), batch)
 
     def find_terms(self, batch: Batch) -> tuple[Int[Tensor, "terms width"], Int[Tensor, "terms"]]:
         """Return the sites of each term, and the number of its type tuple.
@@ -160,6 +148,58 @@ class AbstractBondedTerm(AbstractEnergyTerm):
     def to_config(self) -> dict[str, Any]:
         """Return the type tuples as JSON; terms add their parameters."""
         return {"type_names": list(self.type_names), "type_tuples": [list(names) for names in self.type_tuples]}
+
+
+@dataclass(frozen=True)
+class JoinedTerms:
+    """Bonded terms of a batch as `beadsmith.kernels.bonded.sum_bonded_terms` wants them."""
+
+    index: Int[np.ndarray, "terms 4"]
+    """Sites of each term; those beyond its width are zero."""
+    starts: Int[np.ndarray, "terms"]
+    """Place of the first parameter of each term."""
+    groups: Int[np.ndarray, "groups 5"]
+    """First and last + 1 of the terms of each kind, its coordinate and form, and its number of parameters a row."""
+    parameters: Float[np.ndarray, "parameters"]
+    """Rows of parameters of all kinds, one after the other."""
+
+
+def join_terms(terms: list[AbstractBondedTerm], batch: Batch) -> JoinedTerms:
+    """Return all terms of several kinds as one list; it stays the same while only positions change.
+
+    Raises
+    ------
+    InputError : the batch has a type tuple without parameters.
+    """
+    indices, starts, groups, parameters = [], [], [], []
+    n_terms = n_parameters = 0
+    for term in terms:
+        index, numbers = (tensor.numpy() for tensor in term.find_terms(batch))
+        table = term.tabulate().astype(np.float64)
+        n_columns = table.shape[1]
+        indices.append(np.pad(index, ((0, 0), (0, 4 - index.shape[1]))))
+        starts.append(n_parameters + n_columns * numbers)
+        groups.append((n_terms, n_terms + len(index), COORDINATES[term.coordinate][2], term.form, n_columns))
+        parameters.append(table.reshape(-1))
+        n_terms, n_parameters = n_terms + len(index), n_parameters + table.size
+    return JoinedTerms(np.concatenate(indices), np.concatenate(starts), np.array(groups), np.concatenate(parameters))
+
+
+def predict_bonded(joined: JoinedTerms, batch: Batch) -> Prediction:
+    """Return energy, forces and the zero virial of bonded terms on a CPU."""
+    positions = batch.positions.detach()
+    energy, gradient = sum_bonded_terms(
+        (positions.contiguous().numpy(), batch.system_index.numpy(), batch.n_systems),
+        _invert_cells(batch),
+        (joined.index, joined.starts),
+        joined.groups,
+        joined.parameters,
+    )
+    return Prediction(
+        energy=torch.from_numpy(energy),
+        forces=torch.from_numpy(gradient).neg_().to(positions.dtype),
+        virial=torch.zeros(batch.n_systems, 3, 3, dtype=torch.float64),
+    )
 
 
 class AbstractLinearBondedTerm(AbstractBondedTerm):

@@ -142,8 +142,6 @@ class _DensityFit:
 
 
 def _fit_one_harmonic(survey: BondedSurvey, number: int, estimator: Estimator) -> BondedFit:
-    constants, errors = _fit_variance(survey, number)
-    mean, stiffness = constants
     deviation = _deviation(survey, number)[1]
     if survey.coordinate == "improper" and deviation > LARGEST_IMPROPER_DEVIATION:
         raise InputError(
@@ -158,6 +156,7 @@ def _fit_one_harmonic(survey: BondedSurvey, number: int, estimator: Estimator) -
             "stiffness would be that of rounding",
             fix=f"Join rigidly bound atoms in one bead, or set 'prior: {{{survey.coordinate}s: none}}'.",
         )
+    (mean, stiffness), errors = _fit_variance(survey, number)
     # about the mean: in raw values x and x² are nearly the same function
     n_bins = (survey.edges[-1] - survey.edges[0]) * _BINS_PER_DEVIATION / max(deviation, 1e-12)
     values, counts = _join_bins(survey, number, n_bins)

@@ -1,24 +1,31 @@
-"""The verb `fit_prior`: excluded volume for the network, and the pair-spline force field that the network must beat."""
+"""The verb `fit_prior`: bonded terms and excluded volume for the network, and the linear force field it must beat."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from beadsmith.energy import AbstractEnergyTerm, predict_prior
 from beadsmith.errors import InputError
+from beadsmith.priors.bonded import AbstractLinearBondedTerm
+from beadsmith.priors.bonded_prior import BondedPrior, fit_bonded_prior
 from beadsmith.priors.frames import FrameBlocks, split_frames, stream_frames
-from beadsmith.priors.linear_fit import LinearSolution, accumulate_normal_equations, solve_normal_equations
+from beadsmith.priors.linear_fit import (
+    LinearSolution,
+    LinearTerm,
+    accumulate_normal_equations,
+    solve_normal_equations,
+)
 from beadsmith.priors.pair_terms import compute_pair_curve
 from beadsmith.priors.repulsion import ExponentialRepulsion
+from beadsmith.priors.settings import PriorSettings
 from beadsmith.priors.splines import PairSpline
 from beadsmith.priors.survey import PairSurvey, survey_pairs
-from beadsmith.priors.walls import build_repulsion, fit_published_walls, fit_tangent_walls
+from beadsmith.priors.walls import WallConstants, build_repulsion, fit_published_walls, fit_tangent_walls
 from beadsmith.progress import Progress, silent
 from beadsmith.trajectory import Trajectory
-from beadsmith.units import Unit
 
 # Doubles in the force design of one chunk (16 MB); a chunk holds at least one frame.
 _DESIGN_SIZE = 2_000_000
@@ -30,57 +37,16 @@ _CURVE_STEP = 0.002
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorSettings:
-    """How the fixed part of the force field and the pair-spline baseline are fitted."""
-
-    repulsion: Literal["tangent", "published", "none"] = "tangent"
-    """Excluded volume of the network: `tangent` continues the pair mean force inwards from the edge of the data;
-    `published` is the HIP-NN-TS paper's rule, which leaves a false well in liquid methanol; `none` trains without."""
-    cutoff: Annotated[float, Unit("nm")] = 1.0
-    """Where the pair splines end."""
-    n_intervals: int = 36
-    """Knot intervals of each pair spline; the explained force variance of liquids saturates at about 30."""
-    ridge: float = 1e-9
-    """Weight of the roughness penalty of the linear fit, relative to the mean diagonal of its normal matrix."""
-    n_blocks: int = 10
-    """Contiguous blocks of frames from which standard errors and held-out losses are taken."""
-    force_tolerance: float = 0.03
-    """Largest relative standard error of the mean force where the repulsion joins it; up to six times it if need be."""
-    decay_tolerance: float = 0.05
-    """Largest relative standard error of the decay of the mean force there; up to six times it if need be."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work.
-
-        Raises
-        ------
-        InputError : a value is out of range.
-        """
-        if self.repulsion not in ("tangent", "published", "none"):
-            raise InputError(f"prior repulsion is '{self.repulsion}', expected 'tangent', 'published' or 'none'")
-        if not (np.isfinite(self.cutoff) and self.cutoff > 0.0):
-            raise InputError(f"prior cutoff is {self.cutoff} nm, expected > 0")
-        if self.n_intervals < 4:
-            raise InputError(f"prior n_intervals is {self.n_intervals}, expected at least 4")
-        if not (np.isfinite(self.ridge) and self.ridge >= 0.0):
-            raise InputError(f"prior ridge is {self.ridge}, expected a finite number >= 0")
-        if self.n_blocks < 2:
-            raise InputError(f"prior n_blocks is {self.n_blocks}, expected at least 2")
-        for name in ("force_tolerance", "decay_tolerance"):
-            if not 0.0 < getattr(self, name) <= 0.1:
-                raise InputError(f"prior {name} is {getattr(self, name)}, expected above 0 and at most 0.1")
-
-
-@dataclass(frozen=True, kw_only=True)
 class PriorFit:
     """What `fit_prior` found."""
 
     terms: list[AbstractEnergyTerm]
-    """Prior of the network: the repulsion, or nothing."""
+    """Prior of the network: bonded terms and repulsion, or nothing."""
     baseline: list[AbstractEnergyTerm]
-    """The MS-CG force field: tangent repulsion and pair spline. It is repulsive at all distances below the data."""
+    """The MS-CG force field: tangent repulsion and pair spline, harmonic terms and linear bonded terms. It is repulsive
+    at all distances below the data."""
     summary: dict[str, Any]
-    """Losses, walls and curves, JSON-ready."""
+    """Losses, constants, walls and curves, JSON-ready."""
 
 
 def fit_prior(
@@ -90,9 +56,10 @@ def fit_prior(
     frames: tuple[np.ndarray, ...] | None = None,
     progress: Progress = silent,
 ) -> PriorFit:
-    """Fit the repulsion and the pair-spline force field to the mapped forces, in three passes over the frames.
+    """Fit bonded terms, repulsion and the linear force field to the mapped frames, in three passes over them.
 
-    1. Survey of pair distances. 2. Force matching with free-ended pair splines: the pair mean force, to which the
+    1. Survey of pair distances and bonded coordinates, from which the bonded terms follow. 2. Force matching with
+    free-ended pair splines (and linear bonded terms, beside the harmonic ones): the pair mean force, to which the
     repulsion is made tangent. 3. Force matching of labels minus repulsion with splines that are flat inside the joining
     distances, so that below them the repulsion acts alone.
 
@@ -105,42 +72,38 @@ def fit_prior(
 
     Raises
     ------
-    InputError : no frames, no forces, different bead types, or no pair within the cutoff.
-    PhysicsError : a constant of the repulsion came out non-positive or not finite.
+    InputError : no frames, no forces, different bead types, too few values of a bonded coordinate, or nothing to fit.
+    PhysicsError : a constant came out non-positive or not finite.
 
     Source: S. Izvekov and G. A. Voth, J. Phys. Chem. B 109, 2469 (2005).
     """
     blocks = split_frames(trajectories, frames, n_blocks=settings.n_blocks)
-    survey = survey_pairs(blocks, cutoff=settings.cutoff, progress=_count_pass(progress, 0, "pair distances"))
-    free, free_fit = _match_forces(
-        blocks, _start_knots(survey), settings, progress=_count_pass(progress, 1, "pair mean force")
-    )
-    tolerances = {"force_tolerance": settings.force_tolerance, "decay_tolerance": settings.decay_tolerance}
-    walls = fit_tangent_walls(free, free_fit, survey, **tolerances)
-    repulsion = build_repulsion(survey.type_names, walls, largest_cutoff=settings.cutoff)
-    spline, spline_fit = _match_forces(
+    bonded = fit_bonded_prior(
         blocks,
-        tuple(wall.joining_distance for wall in walls),
-        settings,
-        repulsion=repulsion,
-        progress=_count_pass(progress, 2, "pair spline"),
+        settings.forms,
+        estimator=settings.estimator,
+        min_samples=settings.min_samples,
+        order=settings.fourier_order,
     )
-    terms: list[AbstractEnergyTerm] = [] if settings.repulsion == "none" else [repulsion]
-    if settings.repulsion == "published":
-        walls = fit_published_walls(survey)
-        terms = [build_repulsion(survey.type_names, walls, largest_cutoff=settings.cutoff)]
+    survey = survey_pairs(
+        blocks,
+        cutoff=settings.cutoff,
+        bond_classes=settings.bond_classes,
+        progress=_count_pass(progress, 0, "pair distances"),
+    )
+    if bonded.linear and not np.isfinite(survey.closest).any():
+        fit = _fit_without_pairs(blocks, settings, bonded, progress=_count_pass(progress, 2, "bonded terms"))
+    else:
+        fit = _fit_with_pairs(blocks, settings, bonded, survey, progress)
     summary = {
         "settings": asdict(settings),
         "n_frames": blocks.n_frames,
         "n_blocks": blocks.n_blocks,
+        "bonded": bonded.summary,
         "shortest_distances": dict(zip(survey.type_pairs, _nan_if_unseen(survey.closest), strict=True)),
-        "walls": [] if settings.repulsion == "none" else [wall.to_json() for wall in walls],
-        "repulsion_cutoff": repulsion.cutoff,
-        "spline": _summarise_spline(spline, spline_fit),
-        "losses": _summarise_losses(free_fit, spline_fit),
-        "curves": [_tabulate_curves(free, free_fit, repulsion, spline, n) for n in range(len(survey.type_pairs))],
+        **fit.summary,
     }
-    return PriorFit(terms=terms, baseline=[repulsion, spline], summary=summary)
+    return replace(fit, summary=summary)
 
 
 def compute_frame_losses(
@@ -169,33 +132,118 @@ def compute_frame_losses(
     return np.concatenate(losses)
 
 
+def _fit_without_pairs(
+    blocks: FrameBlocks, settings: PriorSettings, bonded: BondedPrior, *, progress: Progress
+) -> PriorFit:
+    """Fit small molecules, in which all beads are joined by bonded terms."""
+    fit = _match_forces(blocks, None, settings, bonded, progress=progress)
+    losses = _summarise_losses(blocks.measure_mean_square_force(), None, fit.solution)
+    return PriorFit(
+        terms=bonded.terms,
+        baseline=[*bonded.confining, *fit.bonded],
+        summary={"walls": [], "losses": losses, "curves": []},
+    )
+
+
+def _fit_with_pairs(
+    blocks: FrameBlocks, settings: PriorSettings, bonded: BondedPrior, survey: PairSurvey, progress: Progress
+) -> PriorFit:
+    """Do the second and the third pass."""
+    free = _match_forces(
+        blocks, _start_knots(survey), settings, bonded, progress=_count_pass(progress, 1, "pair mean force")
+    )
+    walls = fit_tangent_walls(
+        *free.pairs, survey, force_tolerance=settings.force_tolerance, decay_tolerance=settings.decay_tolerance
+    )
+
+    def build(walls: tuple[WallConstants, ...]) -> ExponentialRepulsion:
+        return build_repulsion(
+            survey.type_names, walls, largest_cutoff=settings.cutoff, bond_classes=settings.bond_classes
+        )
+
+    repulsion = build(walls)
+    fit = _match_forces(
+        blocks,
+        tuple(wall.joining_distance for wall in walls),
+        settings,
+        bonded,
+        repulsion=repulsion,
+        progress=_count_pass(progress, 2, "pair spline"),
+    )
+    terms: list[AbstractEnergyTerm] = [] if settings.repulsion == "none" else [repulsion]
+    if settings.repulsion == "published":
+        walls = fit_published_walls(survey)
+        terms = [build(walls)]
+    # bonded molecules may have few of all type pairs: the others are of no interest
+    shown = [n for n, closest in enumerate(survey.closest) if np.isfinite(closest) or not bonded.terms]
+    spline = fit.pairs[0]
+    return PriorFit(
+        terms=[*bonded.terms, *terms],
+        baseline=[*bonded.confining, repulsion, *fit.bonded, spline],
+        summary={
+            "walls": [] if settings.repulsion == "none" else [walls[n].to_json() for n in shown],
+            "repulsion_cutoff": repulsion.cutoff,
+            "spline": _summarise_spline(spline, fit.solution),
+            "losses": _summarise_losses(blocks.measure_mean_square_force(), free.solution, fit.solution),
+            "curves": [_tabulate_curves(*free.pairs, repulsion, spline, n) for n in shown],
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Match:
+    """A linear fit to forces."""
+
+    solution: LinearSolution
+    """Of all coefficients: those of the pair spline, if there is one, come first."""
+    spline: PairSpline | None
+    bonded: list[AbstractLinearBondedTerm]
+
+    @property
+    def pairs(self) -> tuple[PairSpline, LinearSolution]:
+        """The pair spline and the solution of its coefficients."""
+        assert self.spline is not None
+        return self.spline, self.solution.select(slice(0, self.spline.n_coefficients))
+
+
 def _match_forces(
     blocks: FrameBlocks,
-    inner_distances: tuple[float, ...],
+    inner_distances: tuple[float, ...] | None,
     settings: PriorSettings,
+    bonded: BondedPrior,
     *,
     repulsion: ExponentialRepulsion | None = None,
     progress: Progress,
-) -> tuple[PairSpline, LinearSolution]:
-    """Fit pair splines: free at the inner end without a repulsion, flat there beside one."""
-    spline = PairSpline(
-        blocks.type_names,
-        inner_distances=inner_distances,
-        cutoff=settings.cutoff,
-        n_intervals=settings.n_intervals,
-        inner_end="free" if repulsion is None else "flat",
-    )
+) -> _Match:
+    """Fit pair splines, free at the inner end without a repulsion, flat there beside one; and linear bonded terms."""
+    splines: list[PairSpline] = []
+    if inner_distances is not None:
+        spline = PairSpline(
+            blocks.type_names,
+            inner_distances=inner_distances,
+            cutoff=settings.cutoff,
+            n_intervals=settings.n_intervals,
+            inner_end="free" if repulsion is None else "flat",
+            bond_classes=settings.bond_classes,
+        )
+        splines.append(spline)
+    terms: list[LinearTerm] = [*splines, *bonded.linear]
+    n_coefficients = [term.n_coefficients for term in terms]
     chunks = stream_frames(
         blocks,
-        cutoff=settings.cutoff,
-        max_sites=min(1024, max(1, _DESIGN_SIZE // (3 * spline.n_coefficients))),
+        cutoff=settings.cutoff if splines else _SMALLEST_CUTOFF,
+        max_sites=min(1024, max(1, _DESIGN_SIZE // (3 * sum(n_coefficients)))),
         progress=progress,
     )
-    equations = accumulate_normal_equations(
-        [spline], chunks, n_blocks=blocks.n_blocks, fixed_terms=[] if repulsion is None else [repulsion]
+    fixed = [*bonded.confining, *([] if repulsion is None else [repulsion])]
+    equations = accumulate_normal_equations(terms, chunks, n_blocks=blocks.n_blocks, fixed_terms=fixed)
+    solution = solve_normal_equations(terms, equations, ridge=settings.ridge)
+    parts = np.split(solution.coefficients, np.cumsum(n_coefficients)[:-1])
+    return _Match(
+        solution=solution,
+        spline=splines[0].with_coefficients(parts[0]) if splines else None,
+        bonded=[term.with_coefficients(part) for term, part in zip(bonded.linear, parts[len(splines) :], strict=True)],
     )
-    solution = solve_normal_equations([spline], equations, ridge=settings.ridge)
-    return spline.with_coefficients(solution.coefficients), solution
 
 
 def _start_knots(survey: PairSurvey) -> tuple[float, ...]:
@@ -222,18 +270,22 @@ def _summarise_spline(spline: PairSpline, solution: LinearSolution) -> dict[str,
     }
 
 
-def _summarise_losses(free: LinearSolution, spline: LinearSolution) -> dict[str, float]:
-    """Return losses [(kJ/mol/nm)²] on the training frames; held-out ones leave one block out in turn."""
-    return {
-        "zero": free.zero_loss,
-        "repulsion": spline.zero_loss,
-        "spline": spline.loss,
-        "spline_held_out": spline.held_out_loss,
-        "free_spline": free.loss,
-        "free_spline_held_out": free.held_out_loss,
-        "explained_variance": 1.0 - spline.loss / free.zero_loss,
-        "explained_variance_held_out": 1.0 - spline.held_out_loss / free.zero_loss,
+def _summarise_losses(zero_loss: float, free: LinearSolution | None, fit: LinearSolution) -> dict[str, float]:
+    """Return losses [(kJ/mol/nm)²] on the training frames; held-out ones leave one block out in turn.
+
+    "repulsion" is the loss of what is fixed in the baseline: repulsion and harmonic terms.
+    """
+    losses = {
+        "zero": zero_loss,
+        "repulsion": fit.zero_loss,
+        "spline": fit.loss,
+        "spline_held_out": fit.held_out_loss,
+        "explained_variance": 1.0 - fit.loss / zero_loss,
+        "explained_variance_held_out": 1.0 - fit.held_out_loss / zero_loss,
     }
+    if free is not None:
+        losses |= {"free_spline": free.loss, "free_spline_held_out": free.held_out_loss}
+    return losses
 
 
 def _tabulate_curves(

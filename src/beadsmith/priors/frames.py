@@ -40,6 +40,19 @@ class FrameBlocks:
         """Names of the bead types."""
         return self.trajectories[0].topology.type_names
 
+    def measure_mean_square_force(self) -> float:
+        """Return the weighted mean square of a force component [(kJ/mol/nm)²]: the loss of no force at all."""
+        total = count = 0.0
+        for number, frames in self.blocks:
+            trajectory = self.trajectories[number]
+            assert trajectory.forces is not None
+            squares = np.square(trajectory.forces[frames], dtype=np.float64).mean(axis=(1, 2))
+            weights = np.ones(len(frames)) if trajectory.weight is None else trajectory.weight[frames]
+            scale = trajectory.n_sites / (1.0 if trajectory.weight is None else float(np.mean(trajectory.weight)))
+            total += scale * float(weights @ squares)
+            count += scale * float(weights.sum())
+        return total / count
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrameChunk:

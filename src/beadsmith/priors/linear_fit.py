@@ -5,11 +5,12 @@ follow from one pass over the data, in memory that does not depend on its length
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse.csgraph
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -88,6 +89,10 @@ class LinearSolution:
         """Fraction of the mean squared label that the fit explains, on the fitted frames."""
         return 1.0 - self.loss / self.zero_loss
 
+    def select(self, chosen: slice) -> "LinearSolution":
+        """Return the solution with some of the coefficients; losses and counts stay those of the whole fit."""
+        return replace(self, coefficients=self.coefficients[chosen], replicates=self.replicates[:, chosen])
+
     def estimate_error(self, functional: Float[np.ndarray, "points coefficients"]) -> Float[np.ndarray, "points"]:
         """Return the block-jackknife standard error of linear functions of the coefficients."""
         return leave_one_out_error(self.replicates @ functional.T)
@@ -120,9 +125,15 @@ def accumulate_normal_equations(
             labels = labels - predict_prior(list(fixed_terms), chunk.batch, chunk.pairs).forces.reshape(-1)
         design = torch.cat([term.force_design(chunk.batch, chunk.pairs) for term in terms], dim=1)
         weights = chunk.weights.index_select(0, chunk.batch.system_index).repeat_interleave(3)
+        # a molecule has few of all type pairs: their columns stay zero
+        used = torch.nonzero(design.any(dim=0)).squeeze(1)
+        is_sparse = 2 * len(used) < n_coefficients
+        if is_sparse:
+            design = design.index_select(1, used)
         weighted = design * weights[:, None]
-        gram[chunk.block] += (weighted.T @ design).numpy()
-        moment[chunk.block] += (weighted.T @ labels).numpy()
+        rows = used.numpy() if is_sparse else np.arange(n_coefficients)
+        gram[chunk.block][np.ix_(rows, rows)] += (weighted.T @ design).numpy()
+        moment[chunk.block, rows] += (weighted.T @ labels).numpy()
         label_square[chunk.block] += float(labels @ (weights * labels))
         n_components[chunk.block] += float(weights.sum())
     return NormalEquations(gram=gram, moment=moment, label_square=label_square, n_components=n_components)
@@ -180,6 +191,17 @@ def _join_penalties(terms: Sequence[LinearTerm], visits: np.ndarray) -> np.ndarr
 
 
 def _solve_symmetric(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, int]:
+    """Solve a positive semi-definite system, each of its uncoupled parts apart; return the solution and the rank."""
+    n_parts, part = scipy.sparse.csgraph.connected_components(matrix != 0.0, directed=False)
+    solution, rank = np.zeros_like(right), 0
+    for number in range(n_parts):
+        rows = np.flatnonzero(part == number)
+        solution[rows], found = _solve_coupled(matrix[np.ix_(rows, rows)], right[rows])
+        rank += found
+    return solution, rank
+
+
+def _solve_coupled(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, int]:
     """Solve a positive semi-definite system after scaling its diagonal to one; return the solution and the rank."""
     diagonal = np.diagonal(matrix)
     scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)

@@ -39,13 +39,16 @@ class PairSurvey:
         return name_type_pairs(self.type_names)
 
 
-def survey_pairs(frames: FrameBlocks, *, cutoff: float, progress: Progress = silent) -> PairSurvey:
+def survey_pairs(
+    frames: FrameBlocks, *, cutoff: float, bond_classes: tuple[int, ...] = NONBONDED, progress: Progress = silent
+) -> PairSurvey:
     """Return distance histograms, smallest distances and force statistics of non-bonded pairs.
 
     Parameters
     ----------
     frames : Frames in blocks.
     cutoff : Largest distance [nm].
+    bond_classes : Bond classes of the pairs that count as non-bonded.
     progress : Called with the number of frames done.
     """
     n_types = len(frames.type_names)
@@ -57,7 +60,7 @@ def survey_pairs(frames: FrameBlocks, *, cutoff: float, progress: Progress = sil
     ideal = np.zeros_like(counts)
     closest = np.full(n_type_pairs, np.inf)
     absolute = temperature = n_components = 0.0
-    nonbonded = torch.tensor(NONBONDED)
+    nonbonded = torch.tensor(bond_classes)
     for chunk in stream_frames(frames, cutoff=cutoff, progress=progress):
         half = select_half_pairs(chunk.batch, chunk.pairs, table)
         kept = torch.isin(half.bond_class, nonbonded)

@@ -12,6 +12,7 @@ import numpy as np
 
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.priors.linear_fit import LinearSolution
+from beadsmith.priors.pair_terms import NONBONDED
 from beadsmith.priors.repulsion import SWITCH_START, ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
 from beadsmith.priors.survey import PairSurvey
@@ -136,7 +137,11 @@ def fit_published_walls(survey: PairSurvey) -> tuple[WallConstants, ...]:
 
 
 def build_repulsion(
-    type_names: tuple[str, ...], walls: tuple[WallConstants, ...], *, largest_cutoff: float
+    type_names: tuple[str, ...],
+    walls: tuple[WallConstants, ...],
+    *,
+    largest_cutoff: float,
+    bond_classes: tuple[int, ...] = NONBONDED,
 ) -> ExponentialRepulsion:
     """Return the repulsion with these walls, cut off where all are negligible (1e-4 of F0) or at the largest cutoff.
 
@@ -159,6 +164,7 @@ def build_repulsion(
         joining_forces=tuple(wall.joining_force for wall in walls),
         decays=tuple(wall.decay for wall in walls),
         cutoff=cutoff,
+        bond_classes=bond_classes,
     )
 
 

@@ -19,7 +19,7 @@ from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField
 from beadsmith.io.parts import PartStore
 from beadsmith.neighbors import find_pairs
-from beadsmith.priors.tabulated import tabulate_pair_terms
+from beadsmith.priors.joined import prepare_prior
 from beadsmith.progress import Progress, silent
 from beadsmith.simulation.brownian import Brownian
 from beadsmith.simulation.captured import CapturedLangevin
@@ -270,7 +270,7 @@ def _prepare_model(force_field: ForceField, settings: SimulationSettings, dtype:
     device = _find_device(settings.device)
     model = copy.deepcopy(force_field).eval().requires_grad_(False)
     if device.type != "cpu" or dtype == torch.float32:
-        model = ForceField(tabulate_pair_terms(model.prior), model.network, model.record)
+        model = ForceField(prepare_prior(model.prior), model.network, model.record)
     return model.to(device, dtype)
 
 
