@@ -1,7 +1,7 @@
 """Langevin dynamics with the BAOAB splitting: the integrator for sampling at constant temperature."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import torch
@@ -29,6 +29,8 @@ class Langevin(AbstractIntegrator):
     """Timestep."""
     friction: Annotated[float, Unit("1/ps")]
     """Collision rate γ with the heat bath."""
+    _kept: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Temperature and masses of the last state, and the coefficients that belong to them."""
 
     def init(self, state: State) -> State:
         """Return the state as it is."""
@@ -38,14 +40,22 @@ class Langevin(AbstractIntegrator):
         """Return the state one timestep later."""
         half = 0.5 * self.timestep
         decay = math.exp(-self.friction * self.timestep)
+        half_over_mass, width = self._find_coefficients(state)
         noise, block = next_noise(state)
-        velocities = state.velocities + half * state.forces / state.masses
-        positions = state.positions + half * velocities
-        velocities = decay * velocities + torch.sqrt((1.0 - decay**2) * state.thermal_energy / state.masses) * noise
-        positions = positions + half * velocities
-        moved, info = move_sites(replace(state, noise=block), force_field, positions=positions)
-        velocities = velocities + half * moved.forces / state.masses
-        return replace(moved, velocities=velocities), info
+        velocities = torch.addcmul(state.velocities, half_over_mass, state.forces)
+        positions = torch.add(state.positions, velocities, alpha=half)
+        velocities = torch.addcmul(decay * velocities, width, noise)
+        positions = torch.add(positions, velocities, alpha=half)
+        moved, info = move_sites(state, force_field, positions=positions)
+        velocities = torch.addcmul(velocities, half_over_mass, moved.forces)
+        return replace(moved, velocities=velocities, noise=block), info
+
+    def _find_coefficients(self, state: State) -> tuple[Float[Tensor, "sites 1"], Float[Tensor, "replicas sites 1"]]:
+        """Return h/2m and sqrt(1 − c²) sqrt(kT/m); the steps between exchanges of temperature share them."""
+        if not self._kept or self._kept[0] is not state.temperature or self._kept[1] is not state.masses:
+            variance = -math.expm1(-2.0 * self.friction * self.timestep) * state.thermal_energy / state.masses
+            self._kept[:] = [state.temperature, state.masses, 0.5 * self.timestep / state.masses, torch.sqrt(variance)]
+        return self._kept[2], self._kept[3]
 
     def measure_velocities(self, state: State) -> Float[Tensor, "replicas sites 3"]:
         """Return the velocities half a step ahead: their distribution is free of the O(h²) bias of the full step."""

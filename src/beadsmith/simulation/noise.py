@@ -14,7 +14,7 @@ from torch import Tensor
 NOISE, VELOCITIES, PLACEMENT, EXCHANGES = range(4)
 """Independent streams of one seed."""
 
-_LONGEST_BLOCK = 64
+_LONGEST_BLOCK = 256
 _NUMBERS_PER_BLOCK = 65536
 
 
@@ -54,7 +54,7 @@ def draw_block(
     seed: int, replicas: list[int], *, step: int, n_sites: int, device: torch.device | str = "cpu"
 ) -> NoiseBlock:
     """Return the block of numbers that covers a step."""
-    # blocks: one generator per replica and 64 steps costs next to nothing, one per step would not
+    # blocks: one generator per replica and 256 steps costs next to nothing, one per step would not
     length = max(1, min(_LONGEST_BLOCK, _NUMBERS_PER_BLOCK // (3 * n_sites)))
     index = step // length
     drawn = [draw_normals(seed, NOISE, replica=r, index=index, shape=(length, n_sites, 3)) for r in replicas]

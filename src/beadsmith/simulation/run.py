@@ -116,7 +116,7 @@ def simulate(
         return finished
     store, integrator = PartStore(output, identity), build_integrator(settings)
     dtype = getattr(torch, settings.precision)
-    model = _prepare_model(force_field, settings, dtype)
+    model = prepare_model(force_field, settings, dtype)
     if torch.device(settings.device).type == "cuda":
         integrator = capture_steps(integrator, model, settings)
     chosen = choose_start_frames(start, n_replicas=settings.replicas, choice=settings.start)
@@ -265,7 +265,7 @@ def limit_threads(n_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _prepare_model(force_field: ForceField, settings: SimulationSettings, dtype: torch.dtype) -> ForceField:
+def prepare_model(force_field: ForceField, settings: SimulationSettings, dtype: torch.dtype) -> ForceField:
     """Return a frozen copy on the device, with the prior's pair terms as tables unless it is a CPU in float64."""
     device = _find_device(settings.device)
     model = copy.deepcopy(force_field).eval().requires_grad_(False)

@@ -5,6 +5,7 @@ displacements can be read from them; the force field sees positions wrapped into
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,6 +86,10 @@ class StepInfo:
     """At least one replica's step was refused."""
     displacement: Float[Tensor, "replicas"] | None = None
     """Longest displacement of each replica in the step [nm]; only given when the list was made anew."""
+
+
+_QUIET = StepInfo()
+"""A step of which there is nothing to say."""
 
 
 def init_state(
@@ -177,29 +182,33 @@ def move_sites(
     A replica with a displacement that is not finite or longer than `max_displacement` stays where it was and is
     marked as not alive. The test costs nothing on most steps: a site that jumps also leaves the skin.
     """
-    info = StepInfo()
-    moved = place_sites(state, positions)
-    if not is_covering(state.skin_list, moved.system):
-        displacement = (positions - state.positions).norm(dim=2).amax(dim=1)
-        is_good = displacement <= state.max_displacement
-        moved = place_sites(state, torch.where(is_good[:, None, None], positions, state.positions))
-        moved = replace(
-            moved,
-            is_alive=state.is_alive & is_good,
-            skin_list=renew_skin_list(state.skin_list, moved.system, state.cutoff),
-        )
-        info = StepInfo(is_rebuilt=True, has_stopped=not bool(is_good.all()), displacement=displacement)
-    return replace(compute_forces(moved, force_field), step=state.step + 1), info
+    system = _place(state, positions)
+    if is_covering(state.skin_list, system):
+        return _predict(state, force_field, positions=positions, system=system, step=state.step + 1), _QUIET
+    displacement = (positions - state.positions).norm(dim=2).amax(dim=1)
+    is_good = displacement <= state.max_displacement
+    moved = place_sites(state, torch.where(is_good[:, None, None], positions, state.positions))
+    skin_list = renew_skin_list(state.skin_list, moved.system, state.cutoff)
+    is_alive = state.is_alive & is_good
+    info = StepInfo(is_rebuilt=True, has_stopped=not bool(is_good.all()), displacement=displacement)
+    return _predict(moved, force_field, is_alive=is_alive, skin_list=skin_list, step=state.step + 1), info
 
 
 def compute_forces(state: State, force_field: EnergyModel) -> State:
     """Return the state with energy, forces and virial of its positions; the neighbour list must cover them."""
-    prediction = predict(force_field, state.system, state.skin_list.pairs)
+    return _predict(state, force_field)
+
+
+def _predict(state: State, force_field: EnergyModel, **changes: Any) -> State:
+    """Return the state with changes, and with the forces there; one copy, because copies of records cost time."""
+    system, skin_list = changes.get("system", state.system), changes.get("skin_list", state.skin_list)
+    prediction = predict(force_field, system, skin_list.pairs)
     return replace(
         state,
         forces=prediction.forces.to(torch.float64).view_as(state.positions),
         energy=prediction.energy.to(torch.float64),
         virial=prediction.virial.to(torch.float64),
+        **changes,
     )
 
 
@@ -300,5 +309,9 @@ def _refuse_infinite_forces(state: State) -> None:
 
 def place_sites(state: State, positions: Float[Tensor, "replicas sites 3"]) -> State:
     """Return the state with sites at new positions; forces and neighbour list are left as they were."""
-    wrapped = (positions - state.images).view(-1, 3).to(state.system.positions.dtype)
-    return replace(state, positions=positions, system=replace(state.system, positions=wrapped))
+    return replace(state, positions=positions, system=_place(state, positions))
+
+
+def _place(state: State, positions: Float[Tensor, "replicas sites 3"]) -> Batch:
+    wrapped = positions if state.system.cell is None else positions - state.images
+    return replace(state.system, positions=wrapped.reshape(-1, 3).to(state.system.positions.dtype))
