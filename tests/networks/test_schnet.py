@@ -152,6 +152,16 @@ def test_energies_and_forces_with_default_tables_agree_with_exact_filters(radial
     torch.testing.assert_close(gradient, expected_gradient, rtol=0.0, atol=1.2e-4 * scale)
 
 
+@pytest.mark.parametrize("pair_classes", [False, True])
+def test_tables_of_all_pair_classes_hold_the_filters_at_the_knots(pair_classes):
+    network = build(cutoff=0.6, n_knots=64, pair_classes=pair_classes).double()
+    filters = network.filters[0]
+    tables = filters.tabulate(network.table).reshape(max(1, filters.n_classes), network.table.n_rows, -1)
+    for pair_class, table in enumerate(tables):
+        alone = network.table.tabulate(lambda r, k=pair_class: filters(r, torch.full(r.shape, k)), table)
+        torch.testing.assert_close(table, alone, rtol=1e-12, atol=1e-12)
+
+
 def test_tables_of_frozen_weights_follow_the_weights():
     box = build_box(n_sites=27, n_types=1, cutoff=0.6, seed=0, dtype=torch.float32)
     network, other = build(cutoff=0.6).requires_grad_(False), build(cutoff=0.6, seed=1)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from beadsmith.errors import InputError
 
@@ -46,7 +47,12 @@ class RadialTable:
         self.n_rows = n_intervals + 2
         """Number of rows of coefficients: the last interval ends at knot n_intervals and needs one more."""
 
-    def tabulate(self, function: Callable[[Tensor], Tensor], like: Tensor) -> Float[Tensor, "knots columns"]:
+    def knots(self, like: Tensor) -> Float[Tensor, "places"]:
+        """Return the distances [nm] at which functions are evaluated, in the precision and on the device of `like`."""
+        numbers = torch.arange(FIRST_INTERVAL - 2, self.n_intervals, dtype=torch.float64, device=like.device)
+        return (numbers * self.spacing).to(like)
+
+    def tabulate(self, function: Callable[[Tensor], Tensor], like: Tensor) -> Float[Tensor, "*tables rows columns"]:
         """Return the coefficients of a function of distance that vanishes at the cutoff, differentiably.
 
         Row k belongs to the knot k h; the rows below `FIRST_INTERVAL` − 1 are never used and zero. The last rows are
@@ -54,15 +60,13 @@ class RadialTable:
 
         Parameters
         ----------
-        function : Maps distances (knots,) [nm] to values (knots, columns).
+        function : Maps the distances `knots` [nm] to values (*tables, knots, columns).
         like : Tensor whose precision and device the table takes.
         """
-        numbers = torch.arange(FIRST_INTERVAL - 2, self.n_intervals, dtype=torch.float64, device=like.device)
-        values = function((numbers * self.spacing).to(like))
-        inner = (8.0 * values[1:-1] - values[:-2] - values[2:]) * (1.0 / 6.0)
-        n_columns = values.shape[1]
-        before = values.new_zeros(FIRST_INTERVAL - 1, n_columns)
-        return torch.cat([before, inner, values.new_zeros(3, n_columns)])
+        values = function(self.knots(like))
+        inner = (8.0 * values[..., 1:-1, :] - values[..., :-2, :] - values[..., 2:, :]) * (1.0 / 6.0)
+        # rows below the first interval are never used; the last ones are zero
+        return functional.pad(inner, (0, 0, FIRST_INTERVAL - 1, 3))
 
     def locate(self, distances: Float[Tensor, "pairs"]) -> tuple[Tensor, Tensor]:
         """Return interval k (int64) and fraction u of each distance; beyond the cutoff the last, empty interval."""

@@ -117,6 +117,7 @@ class FilterNetwork(nn.Module):
         )
         self.hidden = linear(settings.n_radial + self.n_classes, settings.n_filters)
         self.output = linear(settings.n_filters, settings.n_filters)
+        self._basis_values: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def forward(
         self, distances: Float[Tensor, "pairs"], pair_bond_class: Int[Tensor, "pairs"]
@@ -131,14 +132,25 @@ class FilterNetwork(nn.Module):
 
     def tabulate(self, table: RadialTable) -> Float[Tensor, "rows filters"]:
         """Return the coefficients of all filters, the tables of the pair classes one below the other."""
+        weight = self.hidden.weight
 
-        def filters_of(pair_class: int) -> Tensor:
-            def filters(distances: Tensor) -> Tensor:
-                return self(distances, torch.full(distances.shape, pair_class, device=distances.device))
+        def filters_of_all_classes(distances: Tensor) -> Tensor:
+            # the class only shifts what enters the hidden layer
+            n_functions = weight.shape[1] - self.n_classes
+            inputs = functional.linear(self._basis_at(distances), weight[:, :n_functions], self.hidden.bias)
+            if self.n_classes:
+                inputs = inputs + weight[:, n_functions:].T[:, None, :]
+            filters = self.output(activate(self.activation, inputs))
+            return cosine_cutoff(distances, self.cutoff)[:, None] * filters
 
-            return table.tabulate(filters, self.output.weight)
+        return table.tabulate(filters_of_all_classes, weight).flatten(0, -2)
 
-        return torch.cat([filters_of(pair_class) for pair_class in range(max(1, self.n_classes))])
+    def _basis_at(self, knots: Tensor) -> Tensor:
+        """Return the basis at the knots of the table, which are always the same."""
+        key = (knots.dtype, knots.device)
+        if key not in self._basis_values:
+            self._basis_values = {key: self.basis(knots)}
+        return self._basis_values[key]
 
 
 class Exchange(nn.Module):
