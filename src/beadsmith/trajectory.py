@@ -60,6 +60,8 @@ class Trajectory:
     """Molecular virial [kJ/mol]: minus the strain derivative of the energy under rigid scaling of molecule centres."""
     segment: Int[np.ndarray, "frames"] | None = None
     """Run, replica or file of each frame; blocks and time lags never cross it."""
+    temperature: Float[np.ndarray, "frames"] | None = None
+    """Temperature of each frame [K], where replicas had several; None: that of the state point."""
     weight: Float[np.ndarray, "frames"] | None = None
     """Statistical weight of each frame, for reweighted data."""
     n_averaged: Int[np.ndarray, "frames"] | None = None

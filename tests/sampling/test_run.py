@@ -210,8 +210,8 @@ def test_damaged_checkpoint_goes_on_from_positions(tmp_path):
         run_to(path, progress=kill_at(0.2))
     last = sorted((tmp_path / "reference.h5.parts").glob("part-*.h5"))[-1]
     with h5py.File(last, "a") as file:
-        del file["state/checkpoint"]
-        file["state/checkpoint"] = np.zeros(10, dtype=np.uint8)
+        del file["state/checkpoint_0"]
+        file["state/checkpoint_0"] = np.zeros(10, dtype=np.uint8)
     run_to(path)
     assert read_metadata(path)["n_resumed_from_positions"] == 1
 
@@ -258,7 +258,7 @@ def test_run_that_diverges_names_the_step_and_the_remedy(tmp_path, monkeypatch):
     def explode(*arguments):
         raise openmm.OpenMMException("Particle coordinate is NaN.")
 
-    monkeypatch.setattr("beadsmith.sampling.run.take_snapshot", explode)
+    monkeypatch.setattr("beadsmith.sampling.replicas.take_snapshot", explode)
     with pytest.raises(PhysicsError, match=r"diverged before step 20.*shorter timestep") as caught:
         run_to(tmp_path / "reference.h5")
     assert caught.value.exit_code == 3

@@ -14,7 +14,9 @@ from beadsmith.errors import InputError
 def init(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[liquid|mixture|import]", help="Kind of system; none lists them.", show_default=False),
+        typer.Argument(
+            metavar="[liquid|mixture|alanine|import]", help="Kind of system; none lists them.", show_default=False
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write (default: NAME.yaml).", show_default=False)

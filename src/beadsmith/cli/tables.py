@@ -58,7 +58,7 @@ def show_import(console: Console, summary: dict[str, Any]) -> None:
 def show_mapping(console: Console, summary: dict[str, Any]) -> None:
     """Show what the beads are, and how much noise every force map leaves on frames that it was not fitted to."""
     show_coverage(console, summary["coverage"])
-    if others := summary["n_frames_at_other_temperatures"]:
+    if others := summary.get("n_frames_at_other_temperatures"):
         listed = ", ".join(f"{count} at {temperature}" for temperature, count in others.items())
         console.print(f"frames that stay in {REFERENCE}: {listed}", markup=False)
     table = Table("force map", "mean squared force", "worth of an optimal frame", "", title_justify="left")

@@ -25,15 +25,21 @@ def check(target: Target, overrides: Overrides = None, output: Output = None) ->
     from beadsmith.mapping.coverage import describe_coverage
     from beadsmith.pipeline.estimate import UNCERTAINTY, estimate_costs, survey
     from beadsmith.pipeline.execute import choose_folder, find_config
+    from beadsmith.sampling.starts import measure_system
+    from beadsmith.sampling.systems import SystemSettings
 
     console = make_console()
     settings = load_config(find_config(target), tuple(overrides or ()))
     found = survey(settings)
     estimates = estimate_costs(settings, found)
     console.print(f"{target}: valid", markup=False)
-    if settings.system is not None:
+    if isinstance(settings.system, SystemSettings):
         molecules = ", ".join(f"{molecule.count} {molecule.name}" for molecule in settings.system.molecules)
         console.print(f"{molecules}; box of {find_box_edge(settings.system, settings):.3f} nm", markup=False)
+    elif settings.system is not None:
+        console.print(settings.system.describe(), markup=False)
+        topology = measure_system(settings.system).topology
+        show_coverage(console, describe_coverage(topology, find_templates(topology, settings.mapping)))
     if found is not None:
         show_import(console, describe_survey(found))
         show_coverage(console, describe_coverage(found.topology, find_templates(found.topology, settings.mapping)))

@@ -163,6 +163,7 @@ def _choose(choices: list[type], node: Node, path: str) -> type:
     by_kind = {str(settings_fields(choice)["kind"].default): choice for choice in choices}
     chosen = node.value.get("kind") if isinstance(node.value, dict) else None
     if chosen is None:
+        _refuse_forgotten_kind(by_kind, node, path)
         return choices[0]
     if str(chosen.value) not in by_kind:
         close = difflib.get_close_matches(str(chosen.value), by_kind, n=1)
@@ -172,6 +173,20 @@ def _choose(choices: list[type], node: Node, path: str) -> type:
             fix=f"Did you mean '{close[0]}'?" if close else None,
         )
     return by_kind[str(chosen.value)]
+
+
+def _refuse_forgotten_kind(by_kind: dict[str, type], node: Node, path: str) -> None:
+    """Refuse a section without a kind that has a key of another than the first kind, and of no third one."""
+    names = {kind: set(settings_fields(choice)) for kind, choice in by_kind.items()}
+    first, *others = by_kind
+    for key, child in node.value.items() if isinstance(node.value, dict) else ():
+        owners = [kind for kind in others if key in names[kind]]
+        if key not in names[first] and len(owners) == 1:
+            raise InputError(
+                f"'{path}' has no 'kind', which makes it {first}, and '{key}' is a key of kind {owners[0]}",
+                where=child.where,
+                fix=f"Add a line 'kind: {owners[0]}'.",
+            )
 
 
 def _located(error: InputError, root: Node, names: tuple[str, ...], path: str) -> InputError:

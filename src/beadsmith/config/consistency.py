@@ -5,6 +5,7 @@ Errors name the setting in `where`; `load_config` turns that into file and line.
 
 from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
+from beadsmith.sampling.starts import check_state
 from beadsmith.sampling.systems import SystemSettings, box_edge, check_box
 
 MIN_FRAMES = 20
@@ -24,8 +25,10 @@ def check_consistency(settings: RunSettings) -> None:
     _check_state(settings)
     # of an imported reference only its files know box and frames
     if settings.system is not None:
-        _check_cutoffs(settings.system, settings)
+        _check_sampling(settings)
         _check_frames(settings)
+    if isinstance(settings.system, SystemSettings):
+        _check_cutoffs(settings.system, settings)
     _check_simulation(settings)
 
 
@@ -35,13 +38,28 @@ def find_box_edge(system: SystemSettings, settings: RunSettings) -> float:
 
 
 def _check_state(settings: RunSettings) -> None:
-    temperature = settings.state.temperature
-    if not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
-        raise InputError(
-            f"'state.temperature' is {temperature:g} K, expected {_MIN_TEMPERATURE:g} to {_MAX_TEMPERATURE:g} K",
-            where="state.temperature",
-            fix="Check the unit.",
-        )
+    named = [("state.temperature", settings.state.temperature)]
+    named += [("sampling.temperatures", temperature) for temperature in settings.sampling.temperatures]
+    for name, temperature in named:
+        if not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
+            raise InputError(
+                f"'{name}' is {temperature:g} K, expected {_MIN_TEMPERATURE:g} to {_MAX_TEMPERATURE:g} K",
+                where=name,
+                fix="Check the unit.",
+            )
+
+
+def _check_sampling(settings: RunSettings) -> None:
+    """Hold the state and the sampling against what is sampled."""
+    assert settings.system is not None
+    try:
+        settings.sampling.list_temperatures(settings.state.temperature)
+        check_state(settings.sampling, settings.system, settings.state.to_state_point())
+    except InputError as error:
+        name = error.what.split()[0]
+        section = "sampling" if name in ("temperatures", "timestep") else "state"
+        what = error.what.replace(name, f"'{section}.{name}'", 1)
+        raise InputError(what, where=f"{section}.{name}", fix=error.fix) from error
 
 
 def _check_cutoffs(system: SystemSettings, settings: RunSettings) -> None:
@@ -67,7 +85,7 @@ def _check_cutoffs(system: SystemSettings, settings: RunSettings) -> None:
 
 
 def _check_frames(settings: RunSettings) -> None:
-    n_frames = round(settings.sampling.duration / settings.sampling.save_interval)
+    n_frames = settings.sampling.n_frames
     if n_frames < MIN_FRAMES:
         raise InputError(
             f"'sampling.duration' gives {n_frames} frames, expected at least {MIN_FRAMES} to train and test on",

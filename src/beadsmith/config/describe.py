@@ -93,7 +93,12 @@ def _commented_section(settings: Any, fields: dict[str, SettingsField], indent: 
         plain = _plain(value, field.type)
         if dataclasses.is_dataclass(value):
             lines += ["", *_comment(field.help, indent), f"{indent}{field.name}:"]
-            lines += _commented_section(value, settings_fields(type(value)), indent + "  ", is_active)
+            inner = _commented_section(value, settings_fields(type(value)), indent + "  ", is_active)
+            members = dataclass_members(field.type)
+            if is_active and len(members) > 1 and type(value) is not members[0]:
+                # without its kind the section would be read as the first of several classes
+                inner = [line.replace("# kind:", "kind:", 1) for line in inner]
+            lines += inner
         elif isinstance(plain, list) and plain and isinstance(plain[0], dict):
             lines += [*_comment(field.help, indent), f"{indent}{mark}{field.name}:"]
             lines += [f"{indent}{mark}  - {_inline(entry)}" for entry in plain]

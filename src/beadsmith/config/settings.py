@@ -11,7 +11,8 @@ from beadsmith.mapping.settings import MappingSettings
 from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings
-from beadsmith.sampling.run import SamplingSettings
+from beadsmith.sampling.peptides import PeptideSettings
+from beadsmith.sampling.settings import SamplingSettings
 from beadsmith.sampling.systems import SystemSettings
 from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.training.loop import TrainingSettings
@@ -30,9 +31,10 @@ class StateSettings:
     temperature: Annotated[float, Unit("K")]
     """Temperature."""
     density: Annotated[float, Unit("u/nm**3")] | None = None
-    """Mass density of the box; give this or a pressure, unless the reference is imported."""
+    """Mass density of a liquid; give this or a pressure, unless a peptide is sampled or the reference imported."""
     pressure: Annotated[float, Unit("kJ/mol/nm**3")] | None = None
-    """Pressure at which the density is found; give this or a density, unless the reference is imported."""
+    """Pressure at which a liquid finds its density; give this or a density, unless the reference is imported. A peptide
+    takes none, or with solvent tip3p the pressure of its water."""
 
     def __post_init__(self) -> None:
         """Refuse a state that is not one.
@@ -63,8 +65,8 @@ class RunSettings:
     """Name of the run; its folder is 'runs/NAME' unless '--output' says otherwise."""
     seed: int = 1
     """Seed of all randomness: the same seed and machine give the same run."""
-    system: SystemSettings | None = None
-    """What is sampled with OpenMM; give this or a reference."""
+    system: SystemSettings | PeptideSettings | None = None
+    """What is sampled with OpenMM, of kind liquid or peptide; give this or a reference."""
     reference: ReferenceSettings | None = None
     """Files of a simulation that was run elsewhere, instead of a system to sample."""
     state: StateSettings
@@ -92,7 +94,7 @@ class RunSettings:
         Raises
         ------
         InputError : the name has other characters than letters, digits, '.', '_' and '-', the seed is negative, not
-            exactly one of system and reference is given, or a system has neither density nor pressure.
+            exactly one of system and reference is given, or a liquid has neither density nor pressure.
         """
         if not _NAME.fullmatch(self.name):
             raise InputError(
@@ -105,10 +107,12 @@ class RunSettings:
             given = "neither is" if self.system is None else "both are"
             raise InputError(
                 f"the configuration needs either a 'system' to sample or a 'reference' to import, {given} given",
-                fix="For example 'system: {molecules: [{name: methanol, count: 256}]}', or 'reference: {files: "
+                fix="For example 'system: {molecules: [{name: methanol, count: 256}]}', 'system: {kind: "
+                "peptide, sequence: ACE-ALA-NME}', or 'reference: {files: "
                 "[traj.trr], topology: conf.gro}'.",
             )
-        if self.system is not None and self.state.density is None and self.state.pressure is None:
+        is_liquid = isinstance(self.system, SystemSettings)
+        if is_liquid and self.state.density is None and self.state.pressure is None:
             raise InputError(
                 "the state needs either a 'density' or a 'pressure', neither is given", fix=_DENSITY_OR_PRESSURE
             )

@@ -1,11 +1,15 @@
 """First configurations that 'beadsmith init' writes: one per kind of system, every key explained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from beadsmith.config.describe import write_commented_yaml
 from beadsmith.config.settings import RunSettings, StateSettings
 from beadsmith.errors import InputError
 from beadsmith.importing.settings import ReferenceSettings
+from beadsmith.mapping.settings import MappingSettings
+from beadsmith.sampling.peptides import PeptideSettings
+from beadsmith.sampling.settings import SamplingSettings
 from beadsmith.sampling.systems import MoleculeCount, SystemSettings
 from beadsmith.units import GRAM_PER_CUBIC_CENTIMETRE
 
@@ -26,7 +30,7 @@ class Template:
     """One line for a list."""
     name: str
     """Name of the run."""
-    system: SystemSettings | None = None
+    system: SystemSettings | PeptideSettings | None = None
     """What is sampled."""
     reference: ReferenceSettings | None = None
     """What is imported instead."""
@@ -34,6 +38,8 @@ class Template:
     """Temperature [K]."""
     density: float | None = None
     """Density [g/cm³]."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """Sections that differ from their defaults."""
 
 
 def _molecules(**counts: int) -> SystemSettings:
@@ -54,6 +60,16 @@ TEMPLATES = {
         system=_molecules(methanol=160, benzene=80),
         temperature=300.0,
         density=0.82,
+    ),
+    "alanine": Template(
+        title="A peptide in implicit water: capped alanine, six beads that keep its handedness.",
+        name="alanine",
+        system=PeptideSettings(sequence="ACE-ALA-NME"),
+        temperature=300.0,
+        others={
+            "sampling": SamplingSettings(replicas=2, equilibration=50.0, duration=1000.0, save_interval=0.1),
+            "mapping": MappingSettings(beads="backbone_cb"),
+        },
     ),
     "import": Template(
         title="Your own simulation: trajectory files with forces, of GROMACS, LAMMPS, AMBER and others.",
@@ -81,5 +97,6 @@ def write_template(kind: str) -> tuple[str, str]:
         system=template.system,
         reference=template.reference,
         state=StateSettings(temperature=template.temperature, density=density),
+        **template.others,
     )
     return template.name, write_commented_yaml(settings, _HEADER.format(title=template.title, name=template.name))

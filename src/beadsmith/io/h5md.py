@@ -36,6 +36,7 @@ _PLACES: dict[str, tuple[str, str, str]] = {
     "energy": ("observables/potential_energy", "kJ mol-1", "f8"),
     "virial": ("observables/molecular_virial", "kJ mol-1", "f8"),
     "segment": ("beadsmith/segment", "", "i8"),
+    "temperature": ("beadsmith/temperature", "K", "f8"),
     "weight": ("beadsmith/weight", "", "f8"),
     "n_averaged": ("beadsmith/n_averaged", "", "i8"),
     "force_noise": ("beadsmith/force_noise", "kJ mol-1 nm-1", "f4"),
@@ -79,6 +80,11 @@ class StoredTrajectory:
     def segment(self) -> np.ndarray | None:
         """Segment of each frame, or None."""
         return self._file[f"{_PLACES['segment'][0]}/value"][:] if "segment" in self.fields else None
+
+    @property
+    def temperature(self) -> np.ndarray | None:
+        """Temperature of each frame [K], or None where all have that of the state point."""
+        return self._file[f"{_PLACES['temperature'][0]}/value"][:] if "temperature" in self.fields else None
 
     def read(self, frames: slice | np.ndarray | None = None) -> Trajectory:
         """Return the chosen frames (all if None).
@@ -202,6 +208,8 @@ def _read_frames(dataset: h5py.Dataset, frames: np.ndarray) -> np.ndarray:
     """Read arbitrary frames: HDF5 wants them increasing and unique."""
     indices = np.arange(len(dataset))[frames]
     unique, inverse = np.unique(indices, return_inverse=True)
+    if len(unique) and unique[-1] - unique[0] + 1 == len(unique):
+        return dataset[unique[0] : unique[-1] + 1][inverse]
     return dataset[unique][inverse]
 
 

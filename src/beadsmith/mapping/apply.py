@@ -6,11 +6,12 @@ them part by part, so that an interrupted run goes on where it was.
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from beadsmith.errors import InputError
 from beadsmith.io.h5md import StoredTrajectory, open_trajectory
@@ -48,7 +49,8 @@ def map_reference(
     """Map a file of atomistic frames with forces to a file of bead frames; return what was done and what it is worth.
 
     Molecules are whole, the first bead of each in the cell. Energy, cell, times, segments and weights are the
-    reference's, the molecular virial as well (see `map_trajectory`); velocities are mapped like positions.
+    reference's, the molecular virial as well (see `map_trajectory`); velocities are mapped like positions. Of replicas
+    at several temperatures those at the temperature of the state are mapped: another one has another mean force.
 
     Parameters
     ----------
@@ -76,17 +78,22 @@ def map_reference(
         kT = thermal_energy(stored.state_point.temperature)
         store = PartStore(output, identity)
         n_saved = store.n_frames
-        chunks = _count(stored.iterate(chunk_frames), progress, 2 * stored.n_frames)
-        products = sum_force_products(chunks, templates, n_frames=stored.n_frames)
+        frames, left_out = _choose_frames(stored)
+        chunks = _count(_read_chunks(stored, frames, chunk_frames), progress, 2 * len(frames))
+        products = sum_force_products(chunks, templates, n_frames=len(frames))
         weights = _restore_weights(store, templates) or fit_force_weights(products, templates, settings, kT=kT)
         mapping = build_mapping(stored.topology, templates, weights, settings)
-        _map_frames(stored, store, templates, mapping, weights, chunk_frames=chunk_frames, progress=progress)
+        _map_frames(stored, frames, store, templates, mapping, weights, chunk_frames=chunk_frames, progress=progress)
         comparison = compare_noise(
             products, templates, regularization=settings.regularization, noise_width=settings.noise_width, kT=kT
         )
-        summary = {**_describe(stored.topology, templates, weights, settings), **comparison.to_json()}
+        summary = {
+            **_describe(stored.topology, templates, weights, settings),
+            **comparison.to_json(),
+            "n_frames_at_other_temperatures": left_out,
+        }
         store.finish(summary)
-        return {**summary, "frames_per_second": (stored.n_frames - n_saved) / (time.perf_counter() - began)}
+        return {**summary, "frames_per_second": (len(frames) - n_saved) / (time.perf_counter() - began)}
 
 
 def find_templates(topology: Topology, settings: MappingSettings) -> tuple[BeadTemplate, ...]:
@@ -174,6 +181,29 @@ def _refuse_unmappable(stored: StoredTrajectory) -> None:
         )
 
 
+def _choose_frames(stored: StoredTrajectory) -> tuple[Int[np.ndarray, "frames"], dict[str, int]]:
+    """Return the frames at the temperature of the state, and the number of others by temperature."""
+    temperature = stored.temperature
+    if temperature is None:
+        return np.arange(stored.n_frames), {}
+    is_mapped = temperature == stored.state_point.temperature
+    if not is_mapped.any():
+        raise InputError(
+            f"the reference trajectory has no frame at {stored.state_point.temperature:g} K",
+            where=f"file '{stored.path}'",
+            fix="Add this temperature to sampling.temperatures and sample again.",
+        )
+    others, counts = np.unique(temperature[~is_mapped], return_counts=True)
+    return np.flatnonzero(is_mapped), {f"{value:g} K": int(n) for value, n in zip(others, counts, strict=True)}
+
+
+def _read_chunks(
+    stored: StoredTrajectory, frames: Int[np.ndarray, "frames"], chunk_frames: int
+) -> Iterator[Trajectory]:
+    for start in range(0, len(frames), chunk_frames):
+        yield stored.read(frames[start : start + chunk_frames])
+
+
 def _count(chunks: Iterator[Trajectory], progress: Progress, total: int) -> Iterator[Trajectory]:
     done = 0
     for chunk in chunks:
@@ -184,6 +214,7 @@ def _count(chunks: Iterator[Trajectory], progress: Progress, total: int) -> Iter
 
 def _map_frames(
     stored: StoredTrajectory,
+    frames: Int[np.ndarray, "frames"],
     store: PartStore,
     templates: tuple[BeadTemplate, ...],
     mapping: Mapping,
@@ -196,10 +227,10 @@ def _map_frames(
     mapped = tuple(template.molecules for template in templates)
     tree = build_molecule_tree(stored.topology, mapped) if "cell" in stored.fields else ()
     state = {f"force_weights_{k}": block for k, block in enumerate(weights)}
-    while store.n_frames < stored.n_frames:
-        chunk = stored.read(slice(store.n_frames, store.n_frames + chunk_frames))
+    while store.n_frames < len(frames):
+        chunk = replace(stored.read(frames[store.n_frames : store.n_frames + chunk_frames]), temperature=None)
         store.append(map_trajectory(chunk, mapping, tree, first_frame=store.n_frames), state)
-        progress(stored.n_frames + store.n_frames, 2 * stored.n_frames, "mapping")
+        progress(len(frames) + store.n_frames, 2 * len(frames), "mapping")
 
 
 def _restore_weights(

@@ -25,14 +25,27 @@ from beadsmith.mapping.beads import describe_beads
 from beadsmith.neighbors import find_pairs
 from beadsmith.networks.kinds import build_network
 from beadsmith.pipeline.execute import find_config
-from beadsmith.sampling.residues import read_residues
-from beadsmith.topology import Topology, build_bead_topology
+from beadsmith.sampling.engine import PER_THREAD
+from beadsmith.sampling.peptides import PeptideSettings
+from beadsmith.sampling.starts import SystemChoice, measure_system
+from beadsmith.sampling.systems import SystemSettings
+from beadsmith.topology import Topology
 from beadsmith.trajectory import StatePoint, Trajectory
 
 UNCERTAINTY = "Times are right within a factor of two or so on a machine that is otherwise idle."
 
 _SECONDS_PER_ATOM_STEP = 6.2e-6
 """OpenMM CPU platform with PME and geometric mixing at 0.9 nm: 6.3 ms a step for 1536 atoms on two cores."""
+
+_SECONDS_PER_SQUARE = {"vacuum": 2e-8, "obc2": 5.3e-8, "gbn2": 8e-8}
+"""OpenMM without cutoffs, per square of the number of atoms and step, on one thread: capped alanine with OBC2 takes
+0.026 ms on the Reference platform."""
+
+_SECONDS_OF_GBN2 = 6e-4
+"""Least time of a step with GBn2, which OpenMM compiles from its formula."""
+
+_SECONDS_PER_FRAME = 5e-5
+"""Taking one frame out of OpenMM."""
 
 _SECONDS_PER_ATOM_VIRIAL = 6e-5
 """Molecular virial of a saved frame: twelve energies, each with a new neighbour list, about 90 ms for 1536 atoms."""
@@ -48,6 +61,12 @@ _SECONDS_PER_ATOM_IMPORTED = 1.2e-6
 
 _SPACING = 0.35
 """Distance between beads of a system without a box [nm], for the trial of the network."""
+
+_SMALL = 100
+"""Number of beads below which several frames in one call cost less than one after the other."""
+
+_MOST_COPIES = 100
+"""Most frames in a trial of the network."""
 
 _BYTES_OF_LIBRARIES = 0.6e9
 """Memory of Python, torch and OpenMM without any data."""
@@ -77,6 +96,7 @@ class _Size:
     """The numbers that all costs follow from."""
 
     n_atoms: int
+    n_simulated: int
     beads: Topology
     n_frames: int
     pairs_per_bead: float
@@ -137,14 +157,20 @@ def estimate_costs(settings: RunSettings, found: ReferenceSurvey | None = None) 
 def _measure_size(settings: RunSettings, found: ReferenceSurvey | None) -> _Size:
     cutoff = settings.prior.cutoff if settings.network is None else settings.network.cutoff
     if found is None:
-        beads, edge, n_atoms, n_frames = _sampled_size(settings)
+        assert settings.system is not None
+        atoms = measure_system(settings.system)
+        beads = describe_beads(find_templates(atoms.topology, settings.mapping))
+        edge = _find_edge(settings, settings.system, beads)
+        n_atoms, n_simulated, n_frames = atoms.topology.n_sites, atoms.n_simulated, settings.sampling.n_frames
     else:
         beads = describe_beads(find_templates(found.topology, settings.mapping))
         edge = (found.volume or beads.n_sites * _SPACING**3) ** (1.0 / 3.0)
-        n_atoms, n_frames = found.topology.n_sites, found.n_frames
+        n_atoms = n_simulated = found.topology.n_sites
+        n_frames = found.n_frames
     force_time, step_time = (0.0, 0.0) if settings.network is None else _try_network(settings, beads, edge)
     return _Size(
         n_atoms=n_atoms,
+        n_simulated=n_simulated,
         beads=beads,
         n_frames=n_frames,
         pairs_per_bead=min(beads.n_sites / edge**3 * 4.0 / 3.0 * np.pi * cutoff**3, beads.n_sites - 1.0),
@@ -153,41 +179,38 @@ def _measure_size(settings: RunSettings, found: ReferenceSurvey | None) -> _Size
     )
 
 
-def _sampled_size(settings: RunSettings) -> tuple[Topology, float, int, int]:
-    """Return beads, edge of the box, atoms and frames of a system that is sampled."""
-    assert settings.system is not None
-    molecules, residues = settings.system.molecules, read_residues()
-    beads = build_bead_topology(
-        type_names=tuple(molecule.name for molecule in molecules),
-        types=np.repeat(np.arange(len(molecules)), [molecule.count for molecule in molecules]),
-        masses=np.array([residues[molecule.name].mass for molecule in molecules]),
-    )
-    return (
-        beads,
-        find_box_edge(settings.system, settings),
-        sum(molecule.count * residues[molecule.name].n_atoms for molecule in molecules),
-        round(settings.sampling.duration / settings.sampling.save_interval),
-    )
+def _find_edge(settings: RunSettings, system: SystemChoice, beads: Topology) -> float:
+    """Return the edge of the box, or of a cube that open molecules would fill [nm]."""
+    if isinstance(system, SystemSettings):
+        return find_box_edge(system, settings)
+    return float((beads.n_sites * _SPACING**3) ** (1.0 / 3.0))
 
 
 def _try_network(settings: RunSettings, beads: Topology, edge: float) -> tuple[float, float]:
-    """Return the time of a force call and of a training step on a random box of the configured size [s]."""
+    """Return the times of a force call and of a training step, of one frame on a random box of the configured size [s].
+
+    Replicas and frames of molecules are computed many at a time, those of boxes are as good as one by one.
+    """
     assert settings.network is not None
     network = build_network(settings.network, beads.type_names, torch.Generator().manual_seed(0))
-    batch = _random_batch(settings, beads, edge)
-    pairs = find_pairs(batch, settings.network.cutoff)
+    is_small = beads.n_sites < _SMALL
+    n_predicted = min(settings.simulation.replicas, _MOST_COPIES) if is_small else 1
+    n_trained = min(settings.training.batch_size, _MOST_COPIES) if is_small else 1
+    cutoff = settings.network.cutoff
+    predicted, trained = (_random_batch(settings, beads, edge, n_copies=n) for n in (n_predicted, n_trained))
+    predicted_pairs, trained_pairs = find_pairs(predicted, cutoff), find_pairs(trained, cutoff)
 
     def train_once() -> None:
-        predict_network(network, batch, pairs, create_graph=True).forces.square().mean().backward()
+        predict_network(network, trained, trained_pairs, create_graph=True).forces.square().mean().backward()
 
     def predict_once() -> None:
         with torch.no_grad():
-            predict_network(network, batch, pairs)
+            predict_network(network, predicted, predicted_pairs)
 
-    return _time(predict_once), _time(train_once)
+    return _time(predict_once) / n_predicted, _time(train_once) / n_trained
 
 
-def _random_batch(settings: RunSettings, beads: Topology, edge: float) -> Batch:
+def _random_batch(settings: RunSettings, beads: Topology, edge: float, *, n_copies: int) -> Batch:
     per_edge = int(np.ceil(beads.n_sites ** (1.0 / 3.0)))
     grid = np.stack(np.meshgrid(*[np.arange(per_edge)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[: beads.n_sites]
     blur = np.random.default_rng(0).uniform(-0.25, 0.25, grid.shape)
@@ -200,7 +223,7 @@ def _random_batch(settings: RunSettings, beads: Topology, edge: float) -> Batch:
         times=np.zeros(1),
         cell=(cell * np.eye(3, dtype=np.float32))[None],
     )
-    return build_batch(frame, np.zeros(1, dtype=np.int64))
+    return build_batch(frame, np.zeros(n_copies, dtype=np.int64))
 
 
 def _longest_cutoff(settings: RunSettings) -> float:
@@ -233,19 +256,39 @@ def _time(call: Callable[[], None]) -> float:
 
 
 def _estimate_sampling(settings: RunSettings, size: _Size) -> Estimate:
+    assert settings.system is not None
     sampling = settings.sampling
+    n_replicas = len(sampling.list_temperatures(settings.state.temperature))
+    n_frames = size.n_frames * (n_replicas // sampling.replicas)
     n_steps = round((sampling.equilibration + sampling.duration) / sampling.timestep)
     threads = sampling.threads or count_cores()
-    # measured: two threads run 1.5 times as fast as one
-    seconds = n_steps * size.n_atoms * _SECONDS_PER_ATOM_STEP / threads**0.6
+    seconds = n_replicas * n_steps * _step_time(settings.system, size.n_simulated)
+    if n_replicas == 1 and size.n_simulated >= 2 * PER_THREAD:
+        # measured: two threads run 1.5 times as fast as one
+        seconds /= threads**0.6
+    else:
+        seconds /= min(threads, n_replicas)
+    if isinstance(settings.system, PeptideSettings):
+        seconds += 2.0 + n_frames * _SECONDS_PER_FRAME
+    else:
+        seconds += 15.0 + n_frames * size.n_atoms * _SECONDS_PER_ATOM_VIRIAL
+    several = "" if n_replicas == 1 else f"{n_replicas} x "
     return Estimate(
         stage="sample",
-        work=f"{n_steps} steps of {size.n_atoms} atoms",
-        time=15.0 + seconds + size.n_frames * size.n_atoms * _SECONDS_PER_ATOM_VIRIAL,
-        memory=_BYTES_OF_LIBRARIES + 2e4 * size.n_atoms,
+        work=f"{several}{n_steps} steps of {size.n_simulated} atoms",
+        time=seconds,
+        memory=_BYTES_OF_LIBRARIES + 2e4 * size.n_simulated * n_replicas,
         # positions and forces in single precision
-        disk=24.0 * size.n_frames * size.n_atoms,
+        disk=24.0 * n_frames * size.n_atoms,
     )
+
+
+def _step_time(system: SystemChoice, n_atoms: int) -> float:
+    """Return the time of one step of one replica on one thread [s]."""
+    if isinstance(system, SystemSettings) or system.solvent == "tip3p":
+        return n_atoms * _SECONDS_PER_ATOM_STEP
+    least = _SECONDS_OF_GBN2 if system.solvent == "gbn2" else 0.0
+    return least + n_atoms**2 * _SECONDS_PER_SQUARE[system.solvent]
 
 
 def _estimate_mapping(size: _Size) -> Estimate:
@@ -265,8 +308,9 @@ def _estimate_training(settings: RunSettings, size: _Size) -> Estimate:
     n_parts = len(training.noise_floor_fractions)
     # these fits run side by side
     factor = 1.0 + (training.noise_floor_cost / min(n_parts, count_cores()) if n_parts else 0.0)
-    # a step also reads its frame and moves the optimiser and the average
-    seconds = factor * training.epochs * n_train * (1.2 * size.step_time + 2e-3) if size.step_time else 0.0
+    # a step also reads its frames and moves the optimiser and the average
+    per_frame = 1.2 * size.step_time + 2e-3 / training.batch_size
+    seconds = factor * training.epochs * n_train * per_frame if size.step_time else 0.0
     return Estimate(
         stage="train",
         work=f"up to {training.epochs} epochs of {n_train:.0f} frames" if size.step_time else "pair spline only",

@@ -17,6 +17,7 @@ from beadsmith.pipeline.checks import collect_checks
 from beadsmith.progress import Progress
 from beadsmith.report.build import build_report
 from beadsmith.sampling.run import sample
+from beadsmith.sampling.starts import list_structures
 from beadsmith.simulation.run import simulate
 from beadsmith.simulation.start import FileStart
 from beadsmith.training.fit import CHECKPOINTS, train
@@ -219,6 +220,7 @@ STAGES = (
         inputs=(),
         outputs=(REFERENCE,),
         scratch=(f"{REFERENCE}.parts",),
+        list_external=lambda settings: list_structures(settings.system),
         compute=_sample,
     ),
     Stage(

@@ -73,7 +73,7 @@ def _list_chains(bonds: np.ndarray, n_atoms: int) -> tuple[np.ndarray, np.ndarra
 
 def _list_impropers(system: openmm.System, dihedrals: np.ndarray, n_atoms: int) -> np.ndarray:
     proper = {tuple(row) for row in dihedrals.tolist()} | {tuple(row[::-1]) for row in dihedrals.tolist()}
-    found = {}
+    found: dict[tuple[int, ...], None] = {}
     for force in system.getForces():
         if isinstance(force, openmm.PeriodicTorsionForce):
             for k in range(force.getNumTorsions()):

@@ -138,6 +138,11 @@ class PeptideSettings:
             residues += () if residues[-1] == "NME" else ("NME",)
         return residues
 
+    def describe(self) -> str:
+        """Return one line for a person: what it is made of, its force field and its solvent."""
+        name = "-".join(self.list_residues()) or str(self.pdb)
+        return f"{name}; {self.force_field}; {self.solvent}"
+
     @property
     def is_periodic(self) -> bool:
         """Whether the peptide is in a box of water."""
@@ -185,6 +190,8 @@ def build_peptide(
             _add_hydrogens_(other, force_field, settings, variants)
             shapes.append(_to_array(other))
         n_solute = first.topology.getNumAtoms()
+        if settings.is_periodic and settings.save == "solute":
+            _refuse_several_chains(first)
         if settings.is_periodic:
             _add_water_(first, force_field, settings, cutoff)
             shapes = [_to_array(first)]
@@ -334,6 +341,16 @@ def _add_water_(modeller: app.Modeller, force_field: app.ForceField, settings: P
         raise InputError(
             f"cutoff is {cutoff:.4g} nm, more than half of the water box of {edge:.4g} nm",
             fix=f"Use a padding of at least {min(cutoff, settings.padding + 2.0 * cutoff - edge) + 0.01:.2f} nm.",
+        )
+
+
+def _refuse_several_chains(modeller: app.Modeller) -> None:
+    """Refuse to save molecules without their box, whose distances are those of arbitrary images."""
+    n_molecules = build_peptide_topology(modeller.topology, openmm.System()).n_molecules
+    if n_molecules > 1:
+        raise InputError(
+            f"save is solute, but the peptide has {n_molecules} molecules, whose distances need the box",
+            fix="Use save: all, and name water and ions under mapping.omit.",
         )
 
 

@@ -4,11 +4,7 @@ The verb ``sample``. The run can be killed at any moment: each checkpoint writes
 last one together with the states of the engines as one file, and the same call goes on from there.
 """
 
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +14,15 @@ import numpy as np
 import openmm
 
 from beadsmith.io.parts import PartStore
+from beadsmith.machine import count_cores
 from beadsmith.progress import Progress, silent
-from beadsmith.sampling.engine import SMALL, Platform, choose_platform, renew_, restore_state_, save_state
+from beadsmith.sampling.crew import Crew, hire_crew
+from beadsmith.sampling.engine import SMALL, Platform, choose_platform
 from beadsmith.sampling.peptides import PeptideSettings
-from beadsmith.sampling.replicas import Replica, Stretch, advance_, create_context, start_
+from beadsmith.sampling.replicas import Outcome, Plan, Task
 from beadsmith.sampling.settings import SamplingSettings
 from beadsmith.sampling.starts import SystemChoice, build_starts, derive_seed
-from beadsmith.sampling.virial import build_virial_engine
-from beadsmith.topology import Topology
 from beadsmith.trajectory import StatePoint, Trajectory
-
-_REPORT_INTERVAL = 0.2
-"""Time between reports of replicas that run side by side [s]."""
 
 
 def sample(
@@ -45,7 +38,8 @@ def sample(
     """Sample a canonical or isothermal-isobaric ensemble and write frames with forces and virials.
 
     Langevin dynamics (leapfrog middle scheme), at constant pressure with a Monte Carlo barostat. Replicas are segments
-    of one trajectory, those at the state's temperature first; small systems run side by side, one thread each. The same
+    of one trajectory, those at the state's temperature first; on processors small systems run side
+    by side, each in a process of its own. The same
     call resumes a killed run: bit-equal on the Reference platform and on one thread of the CPU platform; else it goes
     on in the same ensemble. Frames of a peptide carry no virial and are centred.
     Source: Z. Zhang et al., J. Phys. Chem. A 123, 6056 (2019) (integrator).
@@ -69,49 +63,28 @@ def sample(
     temperatures = settings.list_temperatures(state_point.temperature)
     starts = build_starts(settings, system, state_point, n_replicas=len(temperatures), seed=seed)
     platform, n_workers = _share_threads(settings, starts.atoms.system, len(temperatures))
+    plan = Plan(
+        settings=settings,
+        system=starts.atoms.system,
+        topology=starts.atoms.topology,
+        platform=platform,
+        pressure=state_point.pressure,
+        is_liquid=not isinstance(system, PeptideSettings),
+    )
     store = PartStore(output, identity)
     saved = store.last_state
-    tally = _Tally() if saved is None else _Tally.from_state(saved)
-    has_virial = not isinstance(system, PeptideSettings)
-    replicas = tuple(
-        Replica(
-            number=number,
-            temperature=temperature,
-            context=create_context(
-                settings,
-                starts.atoms.system,
-                platform,
-                temperature=temperature,
-                pressure=state_point.pressure,
-                seed=derive_seed(seed + tally.n_intervals, number),
-            ),
-            virials=build_virial_engine(starts.atoms.system, starts.atoms.topology, platform) if has_virial else None,
-        )
-        for number, temperature in enumerate(temperatures)
-    )
-    is_exact = True
-    for replica in replicas:
-        if saved is None:
-            # packed liquids are relaxed already
-            n_iterations = 100 if has_virial else 1000
-            positions = starts.positions[replica.number]
-            start_(replica, positions, n_iterations=n_iterations, seed=derive_seed(seed, replica.number))
-        else:
-            is_exact &= restore_state_(replica.context, _select_state(saved, replica.number))
-    if saved is not None:
-        tally = replace(tally, n_resumed=tally.n_resumed + 1, n_inexact=tally.n_inexact + (not is_exact))
     run = _Run(
-        settings=settings,
+        plan=plan,
         state_point=state_point,
-        topology=starts.atoms.topology,
-        replicas=replicas,
+        temperatures=temperatures,
+        starts=starts.positions,
         n_workers=n_workers,
-        # without its solvent a peptide is in no box
-        has_cell=starts.atoms.edge is not None and starts.atoms.system.getNumParticles() == starts.atoms.topology.n_sites,
+        seed=seed,
         store=store,
     )
-    tally = _propagate(run, tally, progress)
-    store.finish(_describe_run(run, tally, system, seed))
+    with hire_crew(plan, n_workers) as crew:
+        tally, engine = _propagate(run, crew, saved, progress)
+    store.finish(_describe_run(run, tally, engine, system))
 
 
 def _share_threads(settings: SamplingSettings, system: openmm.System, n_replicas: int) -> tuple[Platform, int]:
@@ -121,9 +94,10 @@ def _share_threads(settings: SamplingSettings, system: openmm.System, n_replicas
         # interpreted on the Reference platform: 1.6 ms a step for 22 atoms, compiled to 0.6 ms on the CPU platform
         n_particles = max(n_particles, SMALL)
     platform = choose_platform(settings.platform, threads=settings.threads, n_particles=n_particles)
+    if n_replicas == 1 or platform.name not in ("CPU", "Reference"):
+        return platform, 1
     budget = settings.threads or count_cores()
-    if n_replicas > 1:
-        platform = replace(platform, threads=max(1, min(platform.threads, budget // n_replicas)))
+    platform = replace(platform, threads=max(1, min(platform.threads, budget // n_replicas)))
     return platform, min(n_replicas, max(1, budget // platform.threads))
 
 
@@ -131,12 +105,12 @@ def _share_threads(settings: SamplingSettings, system: openmm.System, n_replicas
 class _Run:
     """What stays the same while the run goes on."""
 
-    settings: SamplingSettings
+    plan: Plan
     state_point: StatePoint
-    topology: Topology
-    replicas: tuple[Replica, ...]
+    temperatures: list[float]
+    starts: np.ndarray
     n_workers: int
-    has_cell: bool
+    seed: int
     store: PartStore
 
 
@@ -151,7 +125,7 @@ class _Tally:
     n_inexact: int = 0
     """How often from positions and velocities instead of an exact checkpoint."""
     seconds: float = 0.0
-    """Wall time of the dynamics."""
+    """Wall time of the dynamics of all replicas."""
     seconds_virial: float = 0.0
     """Wall time of the virials."""
 
@@ -165,37 +139,108 @@ class _Tally:
         return {name: np.asarray(value) for name, value in asdict(self).items()}
 
 
-def _propagate(run: _Run, tally: _Tally, progress: Progress) -> _Tally:
-    settings, first = run.settings, tally.n_intervals
+def _propagate(
+    run: _Run, crew: Crew, saved: dict[str, np.ndarray] | None, progress: Progress
+) -> tuple[_Tally, dict[str, str]]:
+    """Do all stretches that are not done yet; return what was counted, and OpenMM's platform."""
+    settings, n_replicas = run.plan.settings, len(run.temperatures)
+    tally = _Tally() if saved is None else _Tally.from_state(saved)
+    states = None if saved is None else [_select_state(saved, number) for number in range(n_replicas)]
+    engine: dict[str, str] = {}
+    first, is_resumed = tally.n_intervals, saved is not None
     n_before, n_total = settings.n_intervals
-    per_checkpoint = settings.intervals_per_checkpoint(run.replicas[0].context.getSystem().getNumParticles())
+    per_checkpoint = settings.intervals_per_checkpoint(run.plan.system.getNumParticles())
     begin = time.perf_counter()
 
-    def report(stretches: list[Stretch]) -> None:
-        # of all replicas together; `tally` is that of the last checkpoint
-        done = len(stretches) * tally.n_intervals + sum(stretch.n_intervals for stretch in stretches)
-        simulated = (done - len(stretches) * first) * settings.save_interval
+    def report(n_done: int) -> None:
+        # `tally` is that of the last checkpoint
+        done = n_replicas * tally.n_intervals + n_done
+        simulated = (done - n_replicas * first) * settings.save_interval
         speed = 86.4 * simulated / (time.perf_counter() - begin)
-        note = f"{speed:.3g} ns/day" + ("" if done > len(stretches) * n_before else ", equilibration")
-        progress(done * settings.save_interval, len(stretches) * n_total * settings.save_interval, note)
+        note = f"{speed:.3g} ns/day" + ("" if done > n_replicas * n_before else ", equilibration")
+        progress(done * settings.save_interval, n_replicas * n_total * settings.save_interval, note)
 
     while tally.n_intervals < n_total:
-        # checkpoints lie at the same steps whether or not a run was resumed between them
+        # checkpoints lie at the same steps whether or not the run was resumed between them
         end = min(n_total, (tally.n_intervals // per_checkpoint + 1) * per_checkpoint)
-        stretches = [Stretch() for _ in run.replicas]
-        advance = _advance_in_turn_ if run.n_workers == 1 else _advance_side_by_side_
-        advance(run, stretches, range(tally.n_intervals + 1, end + 1), lambda: report(stretches))
+        tasks = [
+            Task(
+                number=number,
+                temperature=temperature,
+                seed=derive_seed(run.seed + first, number),
+                first=tally.n_intervals + 1,
+                last=end,
+                start=run.starts[number] if states is None else None,
+                state=None if states is None else states[number],
+            )
+            for number, temperature in enumerate(run.temperatures)
+        ]
+        started = time.perf_counter()
+        outcomes = crew.advance(tasks, report)
+        elapsed = time.perf_counter() - started
+        spent = sum(outcome.seconds_virial for outcome in outcomes)
+        virial_share = spent / (spent + sum(outcome.seconds for outcome in outcomes))
+        is_exact = all(outcome.is_exact for outcome in outcomes)
         tally = replace(
             tally,
             n_intervals=end,
-            seconds=tally.seconds + sum(stretch.seconds for stretch in stretches) / run.n_workers,
-            seconds_virial=tally.seconds_virial + sum(stretch.seconds_virial for stretch in stretches) / run.n_workers,
+            n_resumed=tally.n_resumed + is_resumed,
+            n_inexact=tally.n_inexact + (is_resumed and not is_exact),
+            seconds=tally.seconds + (1.0 - virial_share) * elapsed,
+            seconds_virial=tally.seconds_virial + virial_share * elapsed,
         )
-        state = tally.to_state()
-        for replica in run.replicas:
-            state |= {f"{name}_{replica.number}": value for name, value in save_state(replica.context).items()}
-        run.store.append(_join_frames(run, stretches), state)
-        for replica in run.replicas:
-            for context in replica.contexts:
-                renew_(context)
-    return tally
+        is_resumed, engine = False, outcomes[0].platform
+        states = [outcome.state for outcome in outcomes]
+        run.store.append(_join_frames(run, outcomes), tally.to_state() | _number_states(states))
+    return tally, engine
+
+
+def _number_states(states: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the engine states of all replicas as one mapping."""
+    return {f"{name}_{number}": array for number, state in enumerate(states) for name, array in state.items()}
+
+
+def _select_state(saved: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    """Return the engine state of one replica."""
+    end = f"_{number}"
+    return {name.removesuffix(end): array for name, array in saved.items() if name.endswith(end)}
+
+
+def _join_frames(run: _Run, outcomes: list[Outcome]) -> Trajectory:
+    """Return the frames of all replicas, one segment after the other."""
+    counts = [len(outcome.frames["times"]) for outcome in outcomes]
+    joined = {name: np.concatenate([outcome.frames[name] for outcome in outcomes]) for name in outcomes[0].frames}
+    return Trajectory(
+        topology=run.plan.topology,
+        state_point=run.state_point,
+        segment=np.repeat(np.arange(len(outcomes), dtype=np.int64), counts),
+        temperature=np.repeat(run.temperatures, counts) if run.plan.settings.temperatures else None,
+        **joined,
+    )
+
+
+def _describe_run(run: _Run, tally: _Tally, engine: dict[str, str], system: SystemChoice) -> dict[str, Any]:
+    settings = run.plan.settings
+    simulated = len(run.temperatures) * tally.n_intervals * settings.save_interval
+    return {
+        "stage": "sample",
+        "engine": f"OpenMM {version('openmm')}",
+        "platform": engine.get("name", run.plan.platform.name),
+        "platform_properties": {name: value for name, value in engine.items() if name != "name"},
+        "ensemble": "NPT" if run.state_point.pressure is not None else "NVT",
+        "force_field": f"{system.force_field}, {system.solvent}" if isinstance(system, PeptideSettings) else "OPLS-AA",
+        "ns_per_day": 86.4 * simulated / tally.seconds,
+        "seconds_dynamics": tally.seconds,
+        "seconds_virial": tally.seconds_virial,
+        "n_atoms": run.plan.topology.n_sites,
+        "n_atoms_simulated": run.plan.system.getNumParticles(),
+        "n_constraints": len(run.plan.topology.constraints),
+        "n_replicas": len(run.temperatures),
+        "n_side_by_side": run.n_workers,
+        "temperatures": run.temperatures,
+        "n_resumed": tally.n_resumed,
+        "n_resumed_from_positions": tally.n_inexact,
+        "seed": run.seed,
+        "system": asdict(system),
+        "settings": asdict(settings),
+    }

@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import openmm
@@ -53,6 +54,8 @@ class MoleculeCount:
 class SystemSettings:
     """A liquid, a mixture or a cluster of molecules with OPLS-AA interactions."""
 
+    kind: Literal["liquid"] = "liquid"
+    """Molecules in a box, or in the open if there is neither density nor pressure."""
     molecules: tuple[MoleculeCount, ...]
     """Kinds of molecules and their numbers."""
 
@@ -139,6 +142,13 @@ def check_box(settings: SystemSettings, *, density: float, cutoff: float) -> Non
             f"{settings.n_molecules} molecules fill at {in_grams:.4g} g/cm^3",
             fix=f"Use a cutoff of at most {longest:.3f} nm, or at least these counts: {counts}.",
         )
+
+
+def describe_liquid(settings: SystemSettings) -> Topology:
+    """Return the topology of all molecules, without placing them anywhere."""
+    residues = settings.list_residues()
+    names = tuple(residue.name for residue in residues)
+    return _build_topology(residues, build_interactions(names, edge=None, cutoff=1.0, ewald_tolerance=5e-4))
 
 
 def build_system(
