@@ -168,6 +168,50 @@ def test_two_threads_predict_and_train_like_the_twin_and_repeat_every_bit(two_th
         torch.testing.assert_close(one, other, rtol=0.0, atol=1e-10 * max(1.0, float(other.abs().max())))
 
 
+def differentiate_any_loss(network, box):
+    """Return energies, gradient and the derivatives of a loss on both, every one of which counts differently."""
+    generator = torch.Generator().manual_seed(5)
+    energies, gradient = evaluate(network, box, create_graph=True)
+    labels = torch.randn(gradient.shape, generator=generator, dtype=torch.float64).to(gradient.dtype)
+    weights = torch.randn(energies.shape, generator=generator, dtype=torch.float64).to(energies.dtype)
+    loss = ((gradient - labels) ** 2).sum() + (energies * weights).sum()
+    slopes = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True, materialize_grads=True)
+    return [energies.detach(), gradient.detach(), *slopes]
+
+
+# sums over some 2,000 pairs; relative to the largest derivative of each parameter
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("l_max", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("n_atom_layers", "n_types", "n_channels", "n_features"), [(0, 1, 1, 9), (1, 3, 2, 3), (2, 1, 2, 1), (3, 2, 1, 20)]
+)
+def test_one_interaction_has_the_forces_and_the_parameter_gradients_of_the_twin(
+    n_atom_layers, n_types, n_channels, n_features, l_max, dtype, tolerance
+):
+    settings = {"l_max": l_max, "n_atom_layers": n_atom_layers, "n_features": n_features}
+    network = build(n_types, n_channels=n_channels, pair_classes=n_types > 1, **settings).to(dtype)
+    # as many types as features: nothing is projected
+    assert (network.blocks[0].residual.projection is None) == (n_types == n_features)
+    box = build_box(n_sites=64, n_types=n_types, cutoff=0.8, seed=0, dtype=dtype)
+    box = replace(box, bond_class=torch.arange(len(box.bond_class)) % 5)
+    found = differentiate_any_loss(network, box)
+    network.is_fused = False
+    for one, twin in zip(found, differentiate_any_loss(network, box), strict=True):
+        assert one.shape == twin.shape
+        if twin.numel():
+            torch.testing.assert_close(one, twin, rtol=0.0, atol=tolerance * float(twin.abs().max()))
+
+
+def test_a_loss_of_forces_alone_says_nothing_of_constant_energies():
+    network = build(2, n_channels=2)
+    box = build_box(n_sites=64, n_types=2, cutoff=0.8, seed=0, dtype=torch.float32)
+    _, gradient = evaluate(network, box, create_graph=True)
+    gradient.square().sum().backward()
+    assert not network.type_readout.weight.grad.any()
+    assert not network.readouts[0].bias.grad.any()
+    assert network.readouts[0].weight.grad.any()
+
+
 @pytest.mark.parametrize("n_interactions", [1, 2])
 def test_a_network_with_pair_classes_keeps_the_contract_of_a_network(n_interactions):
     network = build(2, l_max=2, n_interactions=n_interactions, pair_classes=True)

@@ -30,8 +30,11 @@ def allocate(width, n_functions, dtype):
 
 
 @compiled
-def sum_block_(pairs, first, last, angular, values, sums, at):
-    """Put the sums of the sites of a block into `sums` (sites, components, kinds, functions) from site `at` on."""
+def sum_block_(pairs, first, last, angular, values, sums, at, is_fresh):
+    """Put the sums of the sites of a block into `sums` (sites, components, kinds, functions) from site `at` on.
+
+    They are added to what is there unless `is_fresh`.
+    """
     offsets, width = pairs[1], angular.shape[1]
     n_components, n_kinds, n_functions = sums.shape[1:]
     begin = offsets[first * n_kinds]
@@ -44,13 +47,13 @@ def sum_block_(pairs, first, last, angular, values, sums, at):
                 (angular, q, width, 1),
                 (values, q * n_functions, n_functions),
                 (n_components, n, n_functions),
-                True,
+                is_fresh,
             )
 
 
 @compiled
-def overlap_block_(pairs, first, last, angular, adjoint, at, overlap):
-    """Fill Σ_m u_m dE/dA[i,m,t,ν] of each pair of a block; the adjoint of its first site is number `at`."""
+def overlap_block_(pairs, first, last, angular, adjoint, at, overlap, is_fresh):
+    """Fill Σ_m u_m dE/dA[i,m,t,ν] of each pair of a block, or add it; the adjoint of its first site is number `at`."""
     offsets, width = pairs[1], angular.shape[1]
     n_components, n_kinds, n_functions = adjoint.shape[1:]
     begin = offsets[first * n_kinds]
@@ -63,7 +66,7 @@ def overlap_block_(pairs, first, last, angular, adjoint, at, overlap):
                 (angular, q, 1, width),
                 (adjoint, source, n_kinds * n_functions),
                 (n, n_components, n_functions),
-                True,
+                is_fresh,
             )
 
 
@@ -75,7 +78,7 @@ def spread_block_(pairs, first, last, memory, more, adjoint, at, gradient):
     overlap, along, across = more
     n_components, n_kinds, n_functions = adjoint.shape[1:]
     begin = offsets[first * n_kinds]
-    overlap_block_(pairs, first, last, angular, adjoint, at, overlap)
+    overlap_block_(pairs, first, last, angular, adjoint, at, overlap, True)
     for i in range(first, last):
         for t in range(n_kinds):
             q, n = offsets[i * n_kinds + t] - begin, offsets[i * n_kinds + t + 1] - offsets[i * n_kinds + t]
@@ -107,7 +110,7 @@ def sum_environments(pairs, functions, sums, start, stop):
         n = load_pairs(vectors, order, begin, end, functions[4], radial, angular)
         evaluate_(functions, order, begin, n, radial, values, slopes)
         scale_(functions, order, begin, n, values)
-        sum_block_(pairs, first, last, angular, values, sums, first)
+        sum_block_(pairs, first, last, angular, values, sums, first, True)
 
 
 @compiled
@@ -143,7 +146,7 @@ def environment_parameters(pairs, functions, adjoint, start, stop):
         begin, end = offsets[first * n_kinds], offsets[last * n_kinds]
         n = load_pairs(vectors, order, begin, end, functions[4], radial, angular)
         evaluate_(functions, order, begin, n, radial, values, slopes)
-        overlap_block_(pairs, first, last, angular, adjoint, first, overlap)
+        overlap_block_(pairs, first, last, angular, adjoint, first, overlap, True)
         collect_parameters_(functions, order, begin, n, radial, rates, values, slopes, overlap, overlap, totals)
     return totals
 
@@ -164,24 +167,14 @@ def environment_adjoint_backward(pairs, functions, adjoint, direction, on_adjoin
         n = load_pairs(vectors, order, begin, end, functions[4], radial, angular)
         load_direction(order, begin, n, radial, angular, direction, rates, tangent)
         evaluate_(functions, order, begin, n, radial, values, slopes)
-        overlap_block_(pairs, first, last, angular, adjoint, first, overlap)
-        overlap_block_(pairs, first, last, tangent, adjoint, first, other)
+        overlap_block_(pairs, first, last, angular, adjoint, first, overlap, True)
+        overlap_block_(pairs, first, last, tangent, adjoint, first, other, True)
         collect_parameters_(functions, order, begin, n, radial, rates, values, slopes, overlap, other, totals)
         scale_(functions, order, begin, n, values)
         scale_(functions, order, begin, n, slopes)
         for m in range(n_components):
             for q in range(n):
                 angular[m, q] *= rates[q]
-        sum_block_(pairs, first, last, angular, slopes, on_adjoint, first)
-        for i in range(first, last):
-            for t in range(n_kinds):
-                s = i * n_kinds + t
-                q = offsets[s] - begin
-                multiply_(
-                    (on_adjoint, (i * n_components * n_kinds + t) * n_functions, n_kinds * n_functions),
-                    (tangent, q, width, 1),
-                    (values, q * n_functions, n_functions),
-                    (n_components, offsets[s + 1] - offsets[s], n_functions),
-                    False,
-                )
+        sum_block_(pairs, first, last, angular, slopes, on_adjoint, first, True)
+        sum_block_(pairs, first, last, tangent, values, on_adjoint, first, False)
     return totals

@@ -166,7 +166,7 @@ def add_parts(parts: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(total)
 
 
-def _parameter_gradients(functions: tuple[Tensor, ...], parts: list[np.ndarray]) -> tuple[Tensor, ...]:
+def parameter_gradients(functions: tuple[Tensor, ...], parts: list[np.ndarray]) -> tuple[Tensor, ...]:
     """Return the derivatives by c, w and the amplitudes from the sums of `gaussians.add_parameters_`."""
     centres, weights, amplitudes = functions
     on_centres, on_weights, on_amplitudes = add_parts(parts)[..., : len(centres)].unbind(1)
@@ -194,7 +194,7 @@ class _SumEnvironments(torch.autograd.Function):
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         functions = ctx.saved_tensors
         totals = sweep_sites(environments.environment_parameters, ctx.rows, functions, as_array(adjoint))
-        return None, *_parameter_gradients(functions, totals), None
+        return None, *parameter_gradients(functions, totals), None
 
 
 class _EnvironmentAdjoint(torch.autograd.Function):
@@ -214,7 +214,7 @@ class _EnvironmentAdjoint(torch.autograd.Function):
         on_adjoint = np.empty(adjoint.shape, ctx.rows.vectors.dtype)
         more = (as_array(adjoint), as_array(direction), on_adjoint)
         totals = sweep_sites(environments.environment_adjoint_backward, ctx.rows, tuple(functions), *more)
-        return None, *_parameter_gradients(tuple(functions), totals), torch.from_numpy(on_adjoint)
+        return None, *parameter_gradients(tuple(functions), totals), torch.from_numpy(on_adjoint)
 
 
 class _SumMessages(torch.autograd.Function):
@@ -234,7 +234,7 @@ class _SumMessages(torch.autograd.Function):
         on_projected = np.empty(projected.shape, ctx.rows.vectors.dtype)
         more = (as_array(projected), as_array(adjoint), on_projected)
         totals = sweep_sources(messages.message_backward, ctx.rows, tuple(functions), *more)
-        return None, *_parameter_gradients(tuple(functions), totals), torch.from_numpy(on_projected), None
+        return None, *parameter_gradients(tuple(functions), totals), torch.from_numpy(on_projected), None
 
 
 class _MessageAdjoint(torch.autograd.Function):
@@ -256,6 +256,6 @@ class _MessageAdjoint(torch.autograd.Function):
         on_projected = np.empty(projected.shape, ctx.rows.vectors.dtype)
         more = (as_array(projected), as_array(adjoint), as_array(direction), as_array(bar), on_projected)
         parts = sweep_sources(messages.message_adjoint_backward, ctx.rows, tuple(functions), *more)
-        on_parameters = _parameter_gradients(tuple(functions), [totals for _, totals in parts])
+        on_parameters = parameter_gradients(tuple(functions), [totals for _, totals in parts])
         on_adjoint = add_parts([part for part, _ in parts])
         return None, *on_parameters, torch.from_numpy(on_projected), on_adjoint

@@ -70,7 +70,7 @@ def _predict_by_sums(pairs, functions, interaction, layers, readout, sites, ener
         evaluate_(functions, order, begin, n, radial, values, slopes)
         scale_(functions, order, begin, n, values)
         scale_(functions, order, begin, n, slopes)
-        sum_block_(pairs, first, last, angular, values, sums, 0)
+        sum_block_(pairs, first, last, angular, values, sums, 0, True)
         shape = (n_sites * n_components, n_sums, n_features)
         multiply_((tensors, 0, n_features), (sums, 0, n_sums, 1), (mixing, 0, n_features), shape, True)
         _pass_layers_(first, n_sites, tensors, inner, features, interaction, layers, readout, sites, kept, energies)

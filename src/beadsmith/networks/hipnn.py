@@ -16,6 +16,7 @@ from torch.nn import functional
 from beadsmith.energy import differentiate_pairs
 from beadsmith.errors import InputError
 from beadsmith.kernels import triton
+from beadsmith.kernels.differentiable_prediction import predict_with_graph
 from beadsmith.kernels.hipnn import (
     Functions,
     Rows,
@@ -200,6 +201,10 @@ class Hipnn(AbstractTypedNetwork):
         )
         if not create_graph:
             return predict(rows, types, self._pack(), channel_weights)
+        if self.settings.n_interactions == 1:
+            with torch.enable_grad():
+                (block,), constants = self._list_weights()
+                return predict_with_graph(rows, types, block, constants, self.settings.cusp, channel_weights)
         return self._sweep(rows, types, channel_weights)
 
     @torch.no_grad()
@@ -207,6 +212,13 @@ class Hipnn(AbstractTypedNetwork):
         """Return all numbers of the network as kernels that need no autograd want them; frozen ones are packed once."""
         if self._packed is not None and self._packed.is_current():
             return self._packed.network
+        packed = pack(*self._list_weights(), self.settings.cusp)
+        is_frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        self._packed = PackedWeights(self, packed) if is_frozen else None
+        return packed
+
+    def _list_weights(self) -> tuple[list[BlockWeights], Tensor]:
+        """Return the weights of all blocks, and the energy of a site of each type without any block."""
         scale, blocks = self.settings.energy_scale, []
         constants = scale * self.type_readout.weight
         for block, readout in self._blocks_and_readouts():
@@ -223,10 +235,7 @@ class Hipnn(AbstractTypedNetwork):
                     readout=scale * readout.weight,
                 )
             )
-        packed = pack(blocks, constants, self.settings.cusp)
-        is_frozen = not any(parameter.requires_grad for parameter in self.parameters())
-        self._packed = PackedWeights(self, packed) if is_frozen else None
-        return packed
+        return blocks, constants
 
     @torch.enable_grad()
     def _sweep(self, rows: Rows, types: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
