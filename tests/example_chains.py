@@ -3,9 +3,21 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from beadsmith.batch import build_batch
+from beadsmith.energy import predict_prior
+from beadsmith.neighbors import find_pairs
+from beadsmith.priors.fourier import FourierDihedrals
+from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds
 from beadsmith.topology import Topology
 from beadsmith.trajectory import StatePoint, Trajectory
+from beadsmith.units import thermal_energy
+
+NOISE = 50.0
+KT = thermal_energy(300.0)
+BOND, ANGLE = (0.15, 1e5), (1.9, 300.0)
+SERIES = np.array([3.0, -2.0, 1.0, 2.5, 0.5, -1.0])
 
 
 def build_chain(n_beads=5, *, n_molecules=1, type_names=None, impropers=()):
@@ -83,3 +95,29 @@ def break_across(trajectory, edge, *, seed=0):
     images = np.random.default_rng(seed).integers(-1, 2, trajectory.positions.shape)
     cell = np.repeat(edge * np.eye(3, dtype=np.float32)[None], trajectory.n_frames, axis=0)
     return replace(trajectory, positions=(trajectory.positions + edge * images).astype(np.float32), cell=cell)
+
+
+def make_chains(n_frames, n_beads=5, *, seed=0, noise=NOISE, topology=None):
+    """Return chains of one bead type with harmonic bonds and angles, Fourier dihedrals, and noisy forces of these."""
+    rng = np.random.default_rng(seed)
+    grid = np.linspace(-np.pi, np.pi, 20001)
+    n = np.arange(1, 4)
+    energy = np.concatenate([np.cos(np.outer(grid, n)), np.sin(np.outer(grid, n))], axis=1) @ SERIES
+    weights = np.exp(-energy / KT)
+    positions = build_positions(
+        rng.normal(BOND[0], (KT / BOND[1]) ** 0.5, (n_frames, n_beads - 1)),
+        rng.normal(ANGLE[0], (KT / ANGLE[1]) ** 0.5, (n_frames, n_beads - 2)),
+        np.interp(rng.random((n_frames, n_beads - 3)), np.cumsum(weights) / weights.sum(), grid),
+    )
+    frames = make_frames(topology or build_chain(n_beads, type_names=("A",)), positions)
+    batch = build_batch(frames, np.arange(n_frames), dtype=torch.float64)
+    forces = predict_prior(make_truth(), batch, find_pairs(batch, 1e-3)).forces.reshape(positions.shape).numpy()
+    return replace(frames, forces=(forces + noise * rng.standard_normal(forces.shape)).astype(np.float32))
+
+
+def make_truth():
+    return [
+        HarmonicBonds(("A",), (("A", "A"),), centres=BOND[:1], stiffnesses=BOND[1:]),
+        HarmonicAngles(("A",), (("A", "A", "A"),), centres=ANGLE[:1], stiffnesses=ANGLE[1:]),
+        FourierDihedrals(("A",), (("A",) * 4,), order=3).with_coefficients(SERIES),
+    ]

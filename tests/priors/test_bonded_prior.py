@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from beadsmith.batch import build_batch
-from beadsmith.energy import predict_prior
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, ForceFieldRecord, load_force_field, save_force_field
 from beadsmith.io.records import write_json
@@ -15,45 +14,11 @@ from beadsmith.neighbors import find_pairs
 from beadsmith.priors.bonded_prior import fit_bonded_prior
 from beadsmith.priors.bonded_splines import BondSpline
 from beadsmith.priors.fit import compute_frame_losses, fit_prior
-from beadsmith.priors.fourier import FourierDihedrals
 from beadsmith.priors.frames import split_frames
-from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds
 from beadsmith.priors.settings import PriorSettings
 from beadsmith.topology import Topology
-from beadsmith.units import thermal_energy
-from example_chains import build_chain, build_positions, make_frames
+from example_chains import BOND, KT, NOISE, SERIES, build_chain, build_positions, make_chains, make_frames
 from example_liquids import make_liquid
-
-NOISE = 50.0
-KT = thermal_energy(300.0)
-BOND, ANGLE = (0.15, 1e5), (1.9, 300.0)
-SERIES = np.array([3.0, -2.0, 1.0, 2.5, 0.5, -1.0])
-
-
-def make_chains(n_frames, n_beads=5, *, seed=0, noise=NOISE, topology=None):
-    """Return chains of one bead type with harmonic bonds and angles, Fourier dihedrals, and noisy forces of these."""
-    rng = np.random.default_rng(seed)
-    grid = np.linspace(-np.pi, np.pi, 20001)
-    n = np.arange(1, 4)
-    energy = np.concatenate([np.cos(np.outer(grid, n)), np.sin(np.outer(grid, n))], axis=1) @ SERIES
-    weights = np.exp(-energy / KT)
-    positions = build_positions(
-        rng.normal(BOND[0], (KT / BOND[1]) ** 0.5, (n_frames, n_beads - 1)),
-        rng.normal(ANGLE[0], (KT / ANGLE[1]) ** 0.5, (n_frames, n_beads - 2)),
-        np.interp(rng.random((n_frames, n_beads - 3)), np.cumsum(weights) / weights.sum(), grid),
-    )
-    frames = make_frames(topology or build_chain(n_beads, type_names=("A",)), positions)
-    batch = build_batch(frames, np.arange(n_frames), dtype=torch.float64)
-    forces = predict_prior(make_truth(), batch, find_pairs(batch, 1e-3)).forces.reshape(positions.shape).numpy()
-    return replace(frames, forces=(forces + noise * rng.standard_normal(forces.shape)).astype(np.float32))
-
-
-def make_truth():
-    return [
-        HarmonicBonds(("A",), (("A", "A"),), centres=BOND[:1], stiffnesses=BOND[1:]),
-        HarmonicAngles(("A",), (("A", "A", "A"),), centres=ANGLE[:1], stiffnesses=ANGLE[1:]),
-        FourierDihedrals(("A",), (("A",) * 4,), order=3).with_coefficients(SERIES),
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from beadsmith.check import Check, Status
+from beadsmith.diagnostics.prior import check_prior
 
 FEWEST_STANDARD_ERRORS = 2.0
 """Paired improvement over the pair spline that is no accident (95 %)."""
@@ -31,7 +32,7 @@ def check_fit(training: dict[str, Any]) -> list[Check]:
     ----------
     training : What `train` returned, or ``training.json``.
     """
-    checks = [_check_prior(training["prior"]), _check_explained(training), _check_uniformity(training)]
+    checks = [*check_prior(training["prior"]), _check_explained(training), _check_uniformity(training)]
     if training["network"] is not None:
         checks += [
             _check_improvement(training["improvement"]),
@@ -46,21 +47,6 @@ def check_fit(training: dict[str, Any]) -> list[Check]:
         for molecule in training["correction"]["molecules"]:
             checks += _check_correction(molecule, is_only=len(training["correction"]["molecules"]) == 1)
     return checks
-
-
-def _check_prior(prior: dict[str, Any]) -> Check:
-    constants = [wall[name] for wall in prior["walls"] for name in ("joining_distance", "joining_force", "decay")]
-    is_sound = all(value is not None and math.isfinite(value) and value > 0.0 for value in constants)
-    status: Status = "warn" if not constants else "pass" if is_sound else "fail"
-    return Check(
-        name="prior constants",
-        status=status,
-        value="no prior" if not constants else f"{len(constants)} {'positive' if is_sound else 'with a bad one'}",
-        unit="1",
-        threshold="all finite and > 0",
-        meaning="The excluded volume keeps beads out of distances that no frame ever showed to the network.",
-        remedy="Use a repulsive prior; if a constant is bad, fit it to more frames.",
-    )
 
 
 def _check_explained(training: dict[str, Any]) -> Check:

@@ -142,7 +142,7 @@ class _DensityFit:
 
 
 def _fit_one_harmonic(survey: BondedSurvey, number: int, estimator: Estimator) -> BondedFit:
-    deviation = _deviation(survey, number)[1]
+    deviation = survey.measure_moments(number)[1]
     if survey.coordinate == "improper" and deviation > LARGEST_IMPROPER_DEVIATION:
         raise InputError(
             f"the improper '{survey.name(number)}' has a standard deviation of {deviation:.2f} rad, expected below "
@@ -274,7 +274,7 @@ def _describe(
     parameters: dict[str, float],
     errors: dict[str, float],
 ) -> BondedFit:
-    mean, deviation = _deviation(survey, number)
+    mean, deviation = survey.measure_moments(number)
     expected = solution.expected
     used = expected >= _FEWEST_EXPECTED
     n_free = max(1, int(used.sum()) - len(parameters) - len(expected))
@@ -298,14 +298,6 @@ def _describe(
             "fitted_density": (expected.sum(axis=0)[shown] / total).tolist(),
         },
     )
-
-
-def _deviation(survey: BondedSurvey, number: int) -> tuple[float, float]:
-    """Return mean and standard deviation of the values."""
-    weight, first, second = survey.sums[:, number].sum(axis=0)
-    mean = first / weight
-    value = float(_wrap(np.array(survey.shifts[number] + mean), survey.is_periodic))
-    return value, float(np.sqrt(max(second / weight - mean**2, 0.0)))
 
 
 def _join_bins(survey: BondedSurvey, number: int, n_wanted: float) -> tuple[np.ndarray, np.ndarray]:

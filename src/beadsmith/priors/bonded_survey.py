@@ -72,6 +72,15 @@ class BondedSurvey:
         """Return the name of a type tuple."""
         return name_tuple(self.type_tuples[number])
 
+    def measure_moments(self, number: int) -> tuple[float, float]:
+        """Return mean (circular for dihedrals) and standard deviation of the values of a type tuple [nm or rad]."""
+        weight, first, second = self.sums[:, number].sum(axis=0)
+        mean = first / weight
+        value = self.shifts[number] + mean
+        if self.is_periodic:
+            value -= 2.0 * np.pi * np.round(value / (2.0 * np.pi))
+        return float(value), float(np.sqrt(max(second / weight - mean**2, 0.0)))
+
     def find_range(self, number: int, fraction: float) -> tuple[float, float]:
         """Return the range that leaves out the given fraction of the samples at each end."""
         summed = np.cumsum(self.counts[:, number].sum(axis=0))

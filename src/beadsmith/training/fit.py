@@ -35,6 +35,7 @@ from beadsmith.training.describe import describe_data
 from beadsmith.training.loop import Counters, FitResult, TrainingSettings, fit_network
 from beadsmith.training.loss import force_field_losses, residual_losses, target_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
+from beadsmith.training.prior_run import simulate_prior
 from beadsmith.training.slow_coordinates import find_series
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
 from beadsmith.trajectory import Trajectory
@@ -43,6 +44,8 @@ __all__ = ["TrainingSettings", "train"]
 
 CHECKPOINTS = "training.checkpoint"
 """Folder, beside the force field, of the checkpoints of an unfinished training."""
+
+_SMALLEST_CUTOFF = 0.1
 
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -100,7 +103,8 @@ def train(
     ------
     InputError : data, settings and start do not fit each other, CUDA is asked for but missing, or the frames cannot
         determine the correction.
-    PhysicsError : the loss became non-finite too often, or a constant of the prior is not positive.
+    PhysicsError : the loss became non-finite too often, a constant of the prior is not positive, or molecules blow up
+        with the prior alone.
     """
     _prepare_device(settings)
     if settings.epochs == 0 and start is None:
@@ -129,6 +133,13 @@ def train(
         details: dict[str, Any] = {"network": None, "noise_floor": None, "correction": None}
         if network is not None:
             prior = prior_fit.terms if previous is None else _drop_corrections(previous)
+            if previous is None and prior_fit.summary["bonded"]:
+                prior_fit.summary["simulations"] = simulate_prior(
+                    ForceField(prior, None, record),
+                    work.trajectories,
+                    seed=_derive_seed(seed, 2),
+                    progress=lambda done, total, note="": progress(0.0, 1.0, f"{note} {done:g}/{total:g}"),
+                )
             network, details = _fit_all(work, network, prior, losses, progress)
             force_field = ForceField(prior, network, record)
         if settings.correction is not None:
@@ -338,8 +349,10 @@ def _measure_losses(work: _Work, model: ForceField | None) -> dict[str, np.ndarr
     if model is None:
         return {use: zero_force_losses(work.trajectories, rows) for use, rows in work.rows.items()}
     dtype = _PRECISIONS[work.settings.precision]
+    # small bonded molecules may have no pair term at all, and a list needs some cutoff
+    cutoff = max(model.cutoff, _SMALLEST_CUTOFF)
     return {
-        use: force_field_losses(model, work.trajectories, rows, cutoff=model.cutoff, dtype=dtype)
+        use: force_field_losses(model, work.trajectories, rows, cutoff=cutoff, dtype=dtype)
         for use, rows in work.rows.items()
     }
 
