@@ -149,7 +149,9 @@ def estimate_costs(settings: RunSettings, found: ReferenceSurvey | None = None) 
     estimates = [origin, _estimate_mapping(size), _estimate_training(settings, size)]
     if settings.network is not None:
         estimates.append(_estimate_simulation(settings, size, "simulate", size.force_time))
-    estimates.append(_estimate_simulation(settings, size, "simulate_pair_spline", 1e-3 + 1e-6 * size.n_beads))
+    # replicas of molecules share the cost of a call
+    spline_time = 1e-6 * size.n_beads + (0.0 if size.n_beads < _SMALL else 1e-3)
+    estimates.append(_estimate_simulation(settings, size, "simulate_pair_spline", spline_time))
     estimates.append(_estimate_evaluation(settings, size))
     return estimates
 
