@@ -25,7 +25,7 @@ from beadsmith.networks.kinds import build_network
 from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.priors.fourier import FourierDihedrals
 from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds
-from beadsmith.simulation.run import prepare_model, limit_threads, simulate
+from beadsmith.simulation.run import limit_threads, prepare_model, simulate
 from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.topology import Topology
 from beadsmith.trajectory import StatePoint, Trajectory
