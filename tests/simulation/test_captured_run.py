@@ -1,18 +1,29 @@
 """The verb `simulate` with captured steps, run uncaptured on a CPU."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from beadsmith.errors import PhysicsError
+from beadsmith.force_field import ForceField, ForceFieldRecord
 from beadsmith.io.h5md import read_trajectory
+from beadsmith.networks.kinds import build_network
+from beadsmith.networks.schnet import SchnetSettings
+from beadsmith.priors.bonded import find_type_tuples
+from beadsmith.priors.fourier import FourierDihedrals
+from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.tabulated import tabulate_pair_terms
 from beadsmith.simulation import run as module
 from beadsmith.simulation.captured import CapturedLangevin
 from beadsmith.simulation.run import build_integrator, capture_steps, simulate
 from beadsmith.simulation.settings import SimulationSettings
+from beadsmith.trajectory import StatePoint
+from example_chains import build_chain, build_positions
+from example_chains import make_frames as make_chains
 from example_force_fields import SoftPair, Trap, make_force_field, make_frames, make_liquid
 
 SETTINGS = SimulationSettings(timestep=0.005, equilibration=0.05, duration=0.2, save_interval=0.02, replicas=2)
@@ -53,6 +64,39 @@ def test_frames_are_those_of_the_ordinary_simulation(tmp_path, monkeypatch):
     np.testing.assert_allclose(a.energy, b.energy, atol=1e-2)
     np.testing.assert_array_equal(a.times, b.times)
     assert found["closest_distance"] == pytest.approx(expected["closest_distance"], abs=1e-5)
+
+
+def test_bonded_molecules_in_open_space_follow_the_ordinary_path(tmp_path, monkeypatch):
+    topology = build_chain(5)
+    names = topology.type_names
+    bonds, angles, dihedrals = (
+        find_type_tuples((topology,), coordinate) for coordinate in ("bond", "angle", "dihedral")
+    )
+    torsion = FourierDihedrals(names, dihedrals, order=2)
+    torsion.coefficients.copy_(torch.tensor([[2.0, -1.0, 0.5, 1.5]]).expand(len(dihedrals), 4))
+    prior = [
+        HarmonicBonds(names, bonds, centres=(0.2,) * 4, stiffnesses=(2e4,) * 4),
+        HarmonicAngles(names, angles, centres=(1.9,) * 3, stiffnesses=(60.0,) * 3),
+        torsion,
+    ]
+    record = ForceFieldRecord(templates=(topology,), state_points=(StatePoint(temperature=300.0),))
+    network = build_network(SchnetSettings(pair_classes=True), names, torch.Generator().manual_seed(2))
+    force_field = ForceField(prior, network, record)
+    angle = np.full((2, 3), 1.9)
+    frames = make_chains(topology, build_positions(np.full((2, 4), 0.2), angle, np.full((2, 2), [[1.0], [2.5]])))
+
+    def simulate_chains(name):
+        simulate(force_field, frames, SETTINGS, tmp_path / name, temperature=300.0, seed=1, identity="test")
+        return read_trajectory(tmp_path / name)
+
+    plain = simulate_chains("plain.h5")
+    capture(monkeypatch, noise="host")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        captured = simulate_chains("captured.h5")
+    # rounding of float32 forces, 1e-6 of them, over 50 steps
+    np.testing.assert_allclose(captured.positions, plain.positions, atol=1e-5)
+    np.testing.assert_allclose(captured.energy, plain.energy, atol=1e-2)
 
 
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
