@@ -223,8 +223,8 @@ class AbstractLinearBondedTerm(AbstractBondedTerm):
     def build_roughness(self) -> Float[np.ndarray, "functions functions"]:
         """Return the positive semi-definite matrix, about one on its diagonal, that settles what data do not."""
 
-    def force_design(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "components coefficients"]:
-        """Return the force components, site by site, that each unit coefficient gives."""
+    def force_design(self, batch: Batch, pairs: Pairs) -> tuple[Int[Tensor, "used"], Float[Tensor, "components used"]]:
+        """Return the numbers of the coefficients, and the force components that a unit of each gives."""
         index, numbers = (tensor.cpu().numpy() for tensor in self.find_terms(batch))
         positions = batch.positions.detach().double().contiguous().numpy()
         coordinate = COORDINATES[self.coordinate][2]
@@ -238,7 +238,7 @@ class AbstractLinearBondedTerm(AbstractBondedTerm):
             target = torch.from_numpy(columns * batch.n_sites + index[:, s : s + 1]).reshape(-1)
             push = -slopes[:, :, None] * gradient[:, s, None, :]
             design.index_add_(0, target, torch.from_numpy(push).reshape(-1, 3))
-        return design.reshape(self.n_coefficients, 3 * batch.n_sites).T
+        return torch.arange(self.n_coefficients), design.reshape(self.n_coefficients, 3 * batch.n_sites).T
 
     def build_penalty(
         self, visits: Float[np.ndarray, "coefficients"]

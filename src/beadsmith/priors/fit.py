@@ -35,6 +35,9 @@ _SMALLEST_CUTOFF = 0.1
 
 _CURVE_STEP = 0.002
 
+# Labels per coefficient beyond which the linear fit leaves frames out: least squares then learns 0.1 % of the noise
+_LABELS = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class PriorFit:
@@ -91,13 +94,16 @@ def fit_prior(
         bond_classes=settings.bond_classes,
         progress=_count_pass(progress, 0, "pair distances"),
     )
-    if bonded.linear and not np.isfinite(survey.closest).any():
-        fit = _fit_without_pairs(blocks, settings, bonded, progress=_count_pass(progress, 2, "bonded terms"))
+    has_pairs = np.isfinite(survey.closest).any()
+    matched = _choose_frames(blocks, settings, bonded, survey) if bonded.linear else blocks
+    if bonded.linear and not has_pairs:
+        fit = _fit_without_pairs(matched, settings, bonded, progress=_count_pass(progress, 2, "bonded terms"))
     else:
-        fit = _fit_with_pairs(blocks, settings, bonded, survey, progress)
+        fit = _fit_with_pairs(matched, settings, bonded, survey, progress)
     summary = {
         "settings": asdict(settings),
         "n_frames": blocks.n_frames,
+        "n_matched_frames": matched.n_frames,
         "n_blocks": blocks.n_blocks,
         "bonded": bonded.summary,
         "shortest_distances": dict(zip(survey.type_pairs, _nan_if_unseen(survey.closest), strict=True)),
@@ -130,6 +136,16 @@ def compute_frame_losses(
         error = chunk.labels - predict_prior(list(terms), chunk.batch, chunk.pairs).forces.reshape(-1)
         losses.append((error**2).reshape(chunk.batch.n_systems, -1).mean(dim=1).numpy())
     return np.concatenate(losses)
+
+
+def _choose_frames(
+    blocks: FrameBlocks, settings: PriorSettings, bonded: BondedPrior, survey: PairSurvey
+) -> FrameBlocks:
+    """Return as many frames as the linear fit needs: molecules are saved often, and its cost grows with them."""
+    n_coefficients = sum(term.n_coefficients for term in bonded.linear)
+    n_coefficients += int(np.isfinite(survey.closest).sum()) * settings.n_intervals
+    sites = sum(len(indices) * blocks.trajectories[number].n_sites for number, indices in blocks.blocks)
+    return blocks.thin(-(-_LABELS * n_coefficients * blocks.n_frames // (3 * sites)))
 
 
 def _fit_without_pairs(

@@ -1,7 +1,7 @@
 """Stream the frames of several trajectories in contiguous blocks, with their pairs and force labels in float64."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,11 @@ class FrameBlocks:
     def type_names(self) -> tuple[str, ...]:
         """Names of the bead types."""
         return self.trajectories[0].topology.type_names
+
+    def thin(self, n_frames: int) -> "FrameBlocks":
+        """Return about as many frames, evenly spread over each block; all if there are no more."""
+        step = -(-self.n_frames // max(1, n_frames))
+        return replace(self, blocks=tuple((number, indices[::step]) for number, indices in self.blocks))
 
     def measure_mean_square_force(self) -> float:
         """Return the weighted mean square of a force component [(kJ/mol/nm)²]: the loss of no force at all."""

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse.csgraph
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from beadsmith.batch import Batch, Pairs
@@ -32,8 +32,8 @@ class LinearTerm(Protocol):
     def n_coefficients(self) -> int:
         """Number of coefficients."""
 
-    def force_design(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "components coefficients"]:
-        """Return the force components, site by site, that each unit coefficient gives."""
+    def force_design(self, batch: Batch, pairs: Pairs) -> tuple[Int[Tensor, "used"], Float[Tensor, "components used"]]:
+        """Return the coefficients that matter to a batch, and the force components, site by site, of a unit of each."""
 
     def build_penalty(
         self, visits: Float[np.ndarray, "coefficients"]
@@ -114,7 +114,8 @@ def accumulate_normal_equations(
     n_blocks : Number of blocks that the chunks name.
     fixed_terms : Terms whose forces are taken off the labels first.
     """
-    n_coefficients = sum(term.n_coefficients for term in terms)
+    ends = np.cumsum([term.n_coefficients for term in terms])
+    firsts, n_coefficients = [0, *ends[:-1].tolist()], int(ends[-1])
     gram = np.zeros((n_blocks, n_coefficients, n_coefficients))
     moment = np.zeros((n_blocks, n_coefficients))
     label_square = np.zeros(n_blocks)
@@ -123,17 +124,13 @@ def accumulate_normal_equations(
         labels = chunk.labels
         if fixed_terms:
             labels = labels - predict_prior(list(fixed_terms), chunk.batch, chunk.pairs).forces.reshape(-1)
-        design = torch.cat([term.force_design(chunk.batch, chunk.pairs) for term in terms], dim=1)
+        parts = [term.force_design(chunk.batch, chunk.pairs) for term in terms]
+        used = np.concatenate([first + part[0].numpy() for first, part in zip(firsts, parts, strict=True)])
+        design = torch.cat([part[1] for part in parts], dim=1)
         weights = chunk.weights.index_select(0, chunk.batch.system_index).repeat_interleave(3)
-        # a molecule has few of all type pairs: their columns stay zero
-        used = torch.nonzero(design.any(dim=0)).squeeze(1)
-        is_sparse = 2 * len(used) < n_coefficients
-        if is_sparse:
-            design = design.index_select(1, used)
         weighted = design * weights[:, None]
-        rows = used.numpy() if is_sparse else np.arange(n_coefficients)
-        gram[chunk.block][np.ix_(rows, rows)] += (weighted.T @ design).numpy()
-        moment[chunk.block, rows] += (weighted.T @ labels).numpy()
+        gram[chunk.block][np.ix_(used, used)] += (weighted.T @ design).numpy()
+        moment[chunk.block, used] += (weighted.T @ labels).numpy()
         label_square[chunk.block] += float(labels @ (weights * labels))
         n_components[chunk.block] += float(weights.sum())
     return NormalEquations(gram=gram, moment=moment, label_square=label_square, n_components=n_components)

@@ -105,19 +105,24 @@ class PairSpline(AbstractPairTerm):
             return energy
         return energy + row[:, 1] * (x - inside).clamp(max=0.0)
 
-    def force_design(self, batch: Batch, pairs: Pairs) -> Float[Tensor, "components coefficients"]:
-        """Return the force components, site by site, that each unit coefficient gives."""
+    def force_design(self, batch: Batch, pairs: Pairs) -> tuple[Int[Tensor, "used"], Float[Tensor, "components used"]]:
+        """Return the coefficients of the type pairs that come near, and the force components of a unit of each."""
         half = select_half_pairs(batch, pairs, self.type_pair_table)
         near = torch.nonzero((half.distances < self.cutoff) & self.class_mask[half.bond_class]).squeeze(1)
         distances, type_pair = half.distances[near], half.type_pair[near]
         columns, weights = self._evaluate_basis(distances, type_pair, 1)
         # force on the first site of a pair: +U'(r) along the unit vector to the second
         pull = weights[:, :, None] * (half.vectors[near] / distances[:, None])[:, None, :]
-        design = torch.zeros((self.n_coefficients + 1) * batch.n_sites, 3, dtype=pull.dtype, device=pull.device)
+        n_free = self.coefficients.shape[1]
+        seen, rank = torch.unique(type_pair, return_inverse=True)
+        used = (seen[:, None] * n_free + torch.arange(n_free, device=seen.device)).reshape(-1)
+        # functions without a coefficient go to one more row
+        local = torch.where(columns == self.n_coefficients, len(used), columns + ((rank - type_pair) * n_free)[:, None])
+        design = torch.zeros((len(used) + 1) * batch.n_sites, 3, dtype=pull.dtype, device=pull.device)
         for sites, sign in ((half.first[near], 1.0), (half.second[near], -1.0)):
-            target = columns * batch.n_sites + sites[:, None]
+            target = local * batch.n_sites + sites[:, None]
             design.index_add_(0, target.reshape(-1), (sign * pull).reshape(-1, 3))
-        return design.reshape(self.n_coefficients + 1, 3 * batch.n_sites)[:-1].T
+        return used, design.reshape(len(used) + 1, 3 * batch.n_sites)[:-1].T
 
     def build_penalty(
         self, visits: Float[np.ndarray, "coefficients"]
