@@ -72,7 +72,8 @@ class _SumForces(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         (pair_index,) = ctx.saved_tensors
-        return None, adjoint.index_select(0, pair_index[0]) - adjoint.index_select(0, pair_index[1]), None
+        # on one thread: torch would wake all of them, which takes longer than the sweep and waits on a busy machine
+        return None, torch.from_numpy(_spread_forces(as_array(pair_index), as_array(adjoint))), None
 
 
 @compiled
@@ -110,6 +111,17 @@ def _sum_forces(index, gradient, n_sites):
         forces[j, 1] -= y
         forces[j, 2] -= z
     return forces
+
+
+@compiled
+def _spread_forces(index, adjoint):
+    spread = np.empty((index.shape[1], 3), adjoint.dtype)
+    for p in range(index.shape[1]):
+        i, j = index[0, p], index[1, p]
+        spread[p, 0] = adjoint[i, 0] - adjoint[j, 0]
+        spread[p, 1] = adjoint[i, 1] - adjoint[j, 1]
+        spread[p, 2] = adjoint[i, 2] - adjoint[j, 2]
+    return spread
 
 
 @compiled
