@@ -202,7 +202,7 @@ run(Path({folder!r}), Path({mapped!r}), settings, progress=kill_at_call)
 
 @pytest.mark.parametrize(("stage", "n_calls"), [("main", 46), ("noise-floor-2", 96)])
 def test_killed_training_ends_bit_equal(tmp_path, trained, stage, n_calls):
-    """One call for neighbour lists, 63 for the main fit, 20 and 20 for the noise floor: kills fall inside a fit."""
+    """One call for the prior, one for neighbour lists, 63 for the main fit, 20 and 20 for the noise floor."""
     folder, summary = trained
     path = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     script = KILLED.format(

@@ -9,6 +9,7 @@ from beadsmith.force_field import ForceFieldRecord
 from beadsmith.neighbors import find_pairs, pair_vectors
 from beadsmith.priors.pair_terms import NONBONDED, name_type_pairs, number_type_pairs
 from beadsmith.topology import Topology, group_equal_molecules
+from beadsmith.training.data import group_rows
 from beadsmith.trajectory import Trajectory
 
 _TERMS = ("bonds", "angles", "dihedrals", "impropers", "constraints")
@@ -67,9 +68,10 @@ def find_shortest_distances(trajectories: tuple[Trajectory, ...], search_cutoff:
     table, names = number_type_pairs(len(type_names)), name_type_pairs(type_names)
     shortest = np.full(len(names), np.inf)
     for trajectory in trajectories:
-        types = trajectory.topology.types
-        for frame in range(trajectory.n_frames):
-            batch = build_batch(trajectory, np.array([frame]))
+        rows = np.stack([np.zeros(trajectory.n_frames, dtype=np.int64), np.arange(trajectory.n_frames)], axis=1)
+        for frames in group_rows((trajectory,), rows):
+            batch = build_batch(trajectory, frames)
+            types = batch.types.numpy()
             pairs = find_pairs(batch, search_cutoff)
             kept = pairs.half[np.isin(pairs.bond_class[pairs.half].numpy(), NONBONDED)]
             vectors = pair_vectors(batch.positions, batch.cell, batch.system_index, pairs)[kept]

@@ -118,6 +118,7 @@ def train(
         previous = None if start is None else load_force_field(start)
         type_names = work.trajectories[0].topology.type_names
         network = _start_network(network_settings, type_names, seed, previous)
+        progress(0.0, 1.0, "prior and pair spline")
         prior_fit = fit_prior(select_rows(work.trajectories, work.rows["train"]), prior_settings)
         record = describe_data(
             work.trajectories,
@@ -182,6 +183,17 @@ def _read_work(
         identity=identity,
         folder=folder,
     )
+
+
+def check_start(start: Path, settings: NetworkSettings | None) -> None:
+    """Check that training can start from a force field folder, before anything is given up for it.
+
+    Raises
+    ------
+    InputError : the folder holds no force field, no network, or another network than the settings ask for.
+    """
+    previous = load_force_field(start)
+    _start_network(settings, previous.type_names, 0, previous)
 
 
 def _start_network(
