@@ -20,7 +20,7 @@ from beadsmith.kernels.hipnn import (
     parameter_gradients,
 )
 from beadsmith.kernels.one_interaction_gradients import differentiate_sites
-from beadsmith.kernels.prediction import BlockWeights, PackedNetwork, pack, predict
+from beadsmith.kernels.prediction import BlockWeights, PackedNetwork, pack, predict_in_one_sweep
 from beadsmith.kernels.threads import run_blocks, split_rows
 
 
@@ -32,11 +32,11 @@ def predict_with_graph(
     cusp: float,
     channel_weights: Float[Tensor, "sites channels"],
 ) -> tuple[Float[Tensor, "sites"], Float[Tensor, "pairs 3"]]:
-    """Return what `beadsmith.kernels.prediction.predict` does for one block, with a graph to its weights.
+    """Return what `predict` does for one block, with a graph to its weights.
 
     Parameters
     ----------
-    rows, types, channel_weights : As in `predict`.
+    rows, types, channel_weights : As in `beadsmith.kernels.prediction.predict`.
     block, constants, cusp : As in `pack`.
     """
     matrices, biases = zip(*block.layers, strict=True)
@@ -62,15 +62,17 @@ class _Prediction(torch.autograd.Function):
         ctx: Any, rows: Rows, types: Tensor, network: PackedNetwork, channel_weights: Tensor, *weights: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        ctx.rows, ctx.network = rows, network
+        n_matrices, _, n_features = network.blocks[0].layers[2].shape
+        record = np.empty((5, n_matrices // 2 + 1, rows.n_sites, n_features), rows.vectors.dtype)
+        ctx.rows, ctx.network, ctx.record = rows, network, record
         ctx.save_for_backward(types, channel_weights, *weights)
-        return predict(rows, types, network, channel_weights)
+        return predict_in_one_sweep(rows, types, network, channel_weights, record)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, on_energies: Tensor | None, direction: Tensor | None) -> tuple[Tensor | None, ...]:
         types, channel_weights, *weights = ctx.saved_tensors
-        parts = _sweep(ctx.rows, types, ctx.network, channel_weights, on_energies, direction)
+        parts = _sweep(ctx.rows, types, ctx.network, channel_weights, ctx.record, on_energies, direction)
         return None, None, None, None, *_list_gradients(weights, parts)
 
 
@@ -79,10 +81,11 @@ def _sweep(
     types: Tensor,
     network: PackedNetwork,
     channel_weights: Tensor,
+    record: np.ndarray,
     on_energies: Tensor | None,
     direction: Tensor | None,
 ) -> list[Any]:
-    """Return what each thread found."""
+    """Return what the sweep back says of each block of sites."""
     (block,) = network.blocks
     real = rows.vectors.dtype
     shared = (
@@ -92,6 +95,7 @@ def _sweep(
         block.layers,
         (block.readout.numpy(), network.constants),
         (as_array(types), as_array(channel_weights)),
+        record,
         (
             np.zeros(rows.n_sites, real) if on_energies is None else as_array(on_energies),
             np.zeros_like(rows.vectors) if direction is None else as_array(direction),

@@ -17,7 +17,7 @@ from beadsmith.kernels.site_layers import BLOCK, allocate_layers, apply_layers_,
 
 
 @compiled
-def predict_sites(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
+def predict_sites(pairs, functions, interaction, layers, readout, sites, results, start, stop):
     """Fill weighted site energies and dE/dv of each pair for the sites from `start` to `stop`.
 
     Each site goes the way that has fewer multiplications: sums over the neighbours of each type, or messages of single
@@ -31,6 +31,7 @@ def predict_sites(pairs, functions, interaction, layers, readout, sites, energie
     layers : As in `beadsmith.kernels.site_layers`.
     readout : w (channels, features), and the constant energy of each type in each channel (channels, types).
     sites : type and channel weights (channels) of each site.
+    results : Energies, gradient, and the record of `site_layers.apply_layers_` for training or an empty one.
     """
     offsets, n_kinds = pairs[1], interaction[2].shape[0]
     n_sums = n_kinds * (1, 4, 9)[layers[0].shape[0]]
@@ -41,14 +42,14 @@ def predict_sites(pairs, functions, interaction, layers, readout, sites, energie
         while end < stop and (offsets[(end + 1) * n_kinds] - offsets[end * n_kinds] < n_sums) == has_few:
             end += 1
         if has_few:
-            _predict_by_messages(pairs, functions, interaction, layers, readout, sites, energies, gradient, at, end)
+            _predict_by_messages(pairs, functions, interaction, layers, readout, sites, results, at, end)
         else:
-            _predict_by_sums(pairs, functions, interaction, layers, readout, sites, energies, gradient, at, end)
+            _predict_by_sums(pairs, functions, interaction, layers, readout, sites, results, at, end)
         at = end
 
 
 @compiled
-def _predict_by_sums(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
+def _predict_by_sums(pairs, functions, interaction, layers, readout, sites, results, start, stop):
     """Sum over the neighbours of each type and mix afterwards: good for many neighbours."""
     order, offsets, vectors = pairs
     mixing, mixing_transposed, _, entering, _ = interaction
@@ -73,14 +74,14 @@ def _predict_by_sums(pairs, functions, interaction, layers, readout, sites, ener
         sum_block_(pairs, first, last, angular, values, sums, 0, True)
         shape = (n_sites * n_components, n_sums, n_features)
         multiply_((tensors, 0, n_features), (sums, 0, n_sums, 1), (mixing, 0, n_features), shape, True)
-        _pass_layers_(first, n_sites, tensors, inner, features, interaction, layers, readout, sites, kept, energies)
+        _pass_layers_(first, n_sites, tensors, inner, features, interaction, layers, readout, sites, kept, results)
         shape = (n_sites * n_components, n_features, n_sums)
         multiply_((sums, 0, n_sums), (tensors, 0, n_features, 1), (mixing_transposed, 0, n_sums), shape, True)
-        spread_block_(pairs, first, last, memory, more, sums, 0, gradient)
+        spread_block_(pairs, first, last, memory, more, sums, 0, results[1])
 
 
 @compiled
-def _predict_by_messages(pairs, functions, interaction, layers, readout, sites, energies, gradient, start, stop):
+def _predict_by_messages(pairs, functions, interaction, layers, readout, sites, results, start, stop):
     """Mix before the sum, in products over all pairs of a block with one type of neighbour: good for few neighbours.
 
     Nothing of the size components × types × functions is touched.
@@ -124,7 +125,7 @@ def _predict_by_messages(pairs, functions, interaction, layers, readout, sites, 
                 (n_components, end - q, n_features),
                 True,
             )
-        _pass_layers_(first, n_sites, tensors, inner, features, interaction, layers, readout, sites, kept, energies)
+        _pass_layers_(first, n_sites, tensors, inner, features, interaction, layers, readout, sites, kept, results)
         for i in range(n_sites):
             left = (tensors, i * n_components * n_features, n_features)
             for q in range(offsets[(first + i) * n_kinds] - begin, offsets[(first + i + 1) * n_kinds] - begin):
@@ -136,7 +137,7 @@ def _predict_by_messages(pairs, functions, interaction, layers, readout, sites, 
         for m in range(1, n_components):
             for q in range(n):
                 along[q] += angular[m, q] * rates[m, q]
-        write_gradient(order, begin, n, radial, angular, along, across, gradient)
+        write_gradient(order, begin, n, radial, angular, along, across, results[1])
 
 
 @compiled
@@ -153,17 +154,18 @@ def _sort_by_kind_(offsets, first, last, n_kinds, place, starts):
 
 
 @compiled
-def _pass_layers_(first, n, tensors, inner, features, interaction, layers, readout, sites, kept, energies):
+def _pass_layers_(first, n, tensors, inner, features, interaction, layers, readout, sites, kept, results):
     """Replace E of n sites by dE/dE and fill their energies."""
     _, _, _, entering, bypassing = interaction
     weights, constants = readout
     kinds, channels = sites
+    energies, _, record = results
     for i in range(n):
         kind = kinds[first + i]
         for a in range(features.shape[1]):
             inner[i, a] = entering[kind, a]
             features[i, a] = bypassing[kind, a]
-    apply_layers_(0, n, tensors, inner, features, layers, kept)
+    apply_layers_(0, n, tensors, inner, features, layers, kept, record, first)
     for i in range(n):
         energy = features.dtype.type(0.0)
         for c in range(weights.shape[0]):
@@ -177,4 +179,4 @@ def _pass_layers_(first, n, tensors, inner, features, interaction, layers, reado
         for c in range(1, weights.shape[0]):
             for a in range(features.shape[1]):
                 features[i, a] += channels[first + i, c] * weights[c, a]
-    differentiate_layers_(0, n, tensors, inner, features, layers, kept)
+    differentiate_layers_(0, n, tensors, inner, features, layers, kept, record, first)

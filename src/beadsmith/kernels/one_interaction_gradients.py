@@ -10,19 +10,20 @@ import numpy as np
 
 from beadsmith.kernels.environments import allocate, overlap_block_, sum_block_
 from beadsmith.kernels.gaussians import collect_parameters_, evaluate_, scale_
-from beadsmith.kernels.layer_gradients import allocate_rates, apply_with_rates_, differentiate_with_rates_
+from beadsmith.kernels.layer_gradients import allocate_rates, apply_rates_, differentiate_rates_, load_record_
 from beadsmith.kernels.products import multiply_
 from beadsmith.kernels.rows import compiled, load_direction, load_pairs, longest_row
 from beadsmith.kernels.site_layers import BLOCK
 
 
 @compiled
-def differentiate_sites(pairs, functions, interaction, layers, readout, sites, adjoints, start, stop):
+def differentiate_sites(pairs, functions, interaction, layers, readout, sites, record, adjoints, start, stop):
     """Return the derivatives of Σ_i ē_i e_i + Σ_p d_p · dE/dv_p by all weights, from the sites `start` to `stop`.
 
     Parameters
     ----------
     pairs, functions, interaction, layers, readout, sites : As in `beadsmith.kernels.one_interaction.predict_sites`.
+    record : What `predict_sites` has written.
     adjoints : ē (sites) and d (pairs, 3).
 
     Returns
@@ -43,7 +44,6 @@ def differentiate_sites(pairs, functions, interaction, layers, readout, sites, a
     sums = np.empty((2 * BLOCK, n_components, n_kinds, n_functions), dtype)
     tensors = np.empty((2 * BLOCK, n_components, n_features), dtype)
     memory = allocate_rates(BLOCK, n_features, (layers[2].shape[0] // 2 + 1, layers[0].shape[0]), dtype)
-    adjoint = np.empty((2, 2 * BLOCK, n_features), dtype)
     on_functions, on_mixing = np.zeros((functions[2].shape[0], 3, n_functions)), np.zeros_like(mixing)
     on_inputs, on_readout, on_constants = (
         np.zeros((2, n_kinds, n_features), dtype),
@@ -68,15 +68,15 @@ def differentiate_sites(pairs, functions, interaction, layers, readout, sites, a
         n_rows = 2 * n_sites * n_components
         left, right = (sums, 0, n_sums, 1), (mixing, 0, n_features)
         multiply_((tensors, 0, n_features), left, right, (n_rows, n_sums, n_features), True)
-        _enter_(first, n_sites, interaction, sites, memory)
-        apply_with_rates_(n_sites, tensors, layers, memory)
-        _read_out_(first, n_sites, memory[0], readout, sites, adjoints[0], adjoint, (on_readout, on_constants))
-        differentiate_with_rates_(n_sites, tensors, adjoint, layers, memory, on_layers)
+        load_record_(first, n_sites, record, memory)
+        apply_rates_(n_sites, tensors, layers, memory)
+        _read_out_(first, n_sites, memory, sites, adjoints[0], (on_readout, on_constants))
+        differentiate_rates_(n_sites, tensors, layers, memory, on_layers)
         for i in range(n_sites):
             kind = sites[0][first + i]
             for a in range(n_features):
-                on_inputs[0, kind, a] += adjoint[1, i, a]
-                on_inputs[1, kind, a] += adjoint[0, i, a]
+                on_inputs[0, kind, a] += memory[3][0, i, a]
+                on_inputs[1, kind, a] += memory[2][0, i, a]
         left, right = (sums, 0, 1, n_sums), (tensors, 0, n_features)
         multiply_((on_mixing, 0, n_features), left, right, (n_sums, n_rows, n_features), False)
         left, right = (tensors, 0, n_features, 1), (mixing_transposed, 0, n_sums)
@@ -92,34 +92,18 @@ def differentiate_sites(pairs, functions, interaction, layers, readout, sites, a
 
 
 @compiled
-def _enter_(first, n, interaction, sites, memory):
-    """Fill what the types of n sites bring into the block; types do not move, so that rates are zero."""
-    _, _, _, entering, bypassing = interaction
-    inputs, activations, _, _ = memory
-    zero = inputs.dtype.type(0.0)
-    for i in range(n):
-        kind = sites[0][first + i]
-        for a in range(entering.shape[1]):
-            activations[0, i, a], activations[0, n + i, a] = entering[kind, a], zero
-            inputs[0, i, a], inputs[0, n + i, a] = bypassing[kind, a], zero
-
-
-@compiled
-def _read_out_(first, n, inputs, readout, sites, on_energies, adjoint, gradients):
+def _read_out_(first, n, memory, sites, on_energies, gradients):
     """Start the way back of n sites, and add the derivatives by the weights of the readout."""
-    weights, _ = readout
+    outputs, _, on_outputs, _, _, _, _ = memory
     kinds, channels = sites
     on_readout, on_constants = gradients
-    zero, last = inputs.dtype.type(0.0), inputs.shape[0] - 1
+    last = outputs.shape[0] - 1
     for i in range(n):
         on_energy = on_energies[first + i]
-        for a in range(weights.shape[1]):
-            adjoint[0, n + i, a] = zero
-        for c in range(weights.shape[0]):
+        for a in range(outputs.shape[2]):
+            on_outputs[last, i, a] = on_energy * on_outputs[last, n + i, a]
+        for c in range(on_readout.shape[0]):
             share = channels[first + i, c]
             on_constants[c, kinds[first + i]] += share * on_energy
-            for a in range(weights.shape[1]):
-                adjoint[0, n + i, a] += share * weights[c, a]
-                on_readout[c, a] += share * (on_energy * inputs[last, i, a] + inputs[last, n + i, a])
-        for a in range(weights.shape[1]):
-            adjoint[0, i, a] = on_energy * adjoint[0, n + i, a]
+            for a in range(outputs.shape[2]):
+                on_readout[c, a] += share * (on_energy * outputs[last, i, a] + outputs[last, n + i, a])

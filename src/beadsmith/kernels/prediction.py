@@ -27,7 +27,7 @@ from beadsmith.kernels.hipnn import (
 )
 from beadsmith.kernels.one_interaction import predict_sites
 from beadsmith.kernels.products import multiply_rows_, pad
-from beadsmith.kernels.site_layers import allocate_layers, apply_all_layers_, differentiate_all_layers_
+from beadsmith.kernels.site_layers import allocate_layers, apply_all_layers_, differentiate_all_layers_, no_record
 from beadsmith.kernels.threads import run_blocks, split_rows
 
 _NUMBERS_PER_PAIR = 1000
@@ -140,7 +140,7 @@ def predict(
     channel_weights : Weight of each channel at each site.
     """
     if len(network.blocks) == 1:
-        return _predict_in_one_sweep(rows, types, network, channel_weights)
+        return predict_in_one_sweep(rows, types, network, channel_weights, no_record(rows.vectors.dtype))
     stages: list[_Stage] = []
     constants = torch.from_numpy(network.constants).T.index_select(0, types)
     energies = (channel_weights * constants).sum(1)
@@ -222,10 +222,15 @@ def _run_layers(kernel: Callable[..., None], rows: Rows, stage: _Stage) -> None:
     run_blocks(lambda start, stop: kernel(*data, start, stop), split_rows(rows.segments[:: rows.n_kinds]))
 
 
-def _predict_in_one_sweep(
-    rows: Rows, types: Tensor, network: PackedNetwork, channel_weights: Tensor
+def predict_in_one_sweep(
+    rows: Rows, types: Tensor, network: PackedNetwork, channel_weights: Tensor, record: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Let each site go through the network and back before the next one."""
+    """Return what `predict` does for one block: each site goes through the network and back before the next one.
+
+    Parameters
+    ----------
+    record : Filled for training, see `site_layers.apply_layers_`; empty for none.
+    """
     (block,) = network.blocks
     gradient = np.zeros(rows.vectors.shape, rows.vectors.dtype)
     energies = np.empty(rows.n_sites, rows.vectors.dtype)
@@ -236,8 +241,7 @@ def _predict_in_one_sweep(
         block.layers,
         (block.readout.numpy(), network.constants),
         (types.contiguous().numpy(), channel_weights.contiguous().numpy()),
-        energies,
-        gradient,
+        (energies, gradient, record),
     )
     run_blocks(lambda start, stop: predict_sites(*shared, start, stop), split_rows(rows.segments[:: rows.n_kinds]))
     return torch.from_numpy(energies), torch.from_numpy(gradient)

@@ -37,8 +37,28 @@ def _multiply_(result, left, at, matrices, which, n, is_fresh):
     )
 
 
+INPUTS, ACTIVATIONS, SLOPES, ON_OUTPUTS, ON_INNER = range(5)
+"""What a record holds of each site and layer: the features after the layer, the activation and its slope; on the way
+back, the derivatives by the features after the layer and by what is activated."""
+
+
 @compiled
-def apply_layers_(at, n, tensors, inner, features, layers, memory):
+def no_record(dtype):
+    """Return a record that nothing is written to."""
+    return np.empty((5, 0, 0, 0), dtype)
+
+
+@compiled
+def _write_(record, what, layer, first, rows, at, n):
+    """Write n rows from row `at` on to a record, if there is one."""
+    if record.shape[2] > 0:
+        for i in range(n):
+            for a in range(rows.shape[1]):
+                record[what, layer, first + i, a] = rows[at + i, a]
+
+
+@compiled
+def apply_layers_(at, n, tensors, inner, features, layers, memory, record, first):
     """Apply a block to n sites from site `at` on.
 
     Parameters
@@ -49,6 +69,7 @@ def apply_layers_(at, n, tensors, inner, features, layers, memory):
     layers : t (l_max, features), ε, square matrices (R, then W and R of each atom layer) as out × in, the same
         transposed, biases. Only the columns of the matrices are padded.
     memory : Slopes of the activations and factors of the norms, kept for the way back.
+    record, first : What training wants of the sites (5, layers, sites, features), and the site to start with there.
     """
     scales, cusp, _, transposed, biases = layers
     slopes, factors = memory
@@ -65,14 +86,17 @@ def apply_layers_(at, n, tensors, inner, features, layers, memory):
             _multiply_(inner, features, at, transposed, 2 * layer - 1, n, False)
         row = layer * slopes.shape[1] + at
         softplus_(inner, slopes, at * n_features, row * n_features, n * n_features)
+        _write_(record, ACTIVATIONS, layer, first, inner, at, n)
+        _write_(record, SLOPES, layer, first, slopes[layer], at, n)
         for i in range(at, at + n):
             for a in range(n_features):
                 features[i, a] += biases[2 * layer, a]
         _multiply_(features, inner, at, transposed, 2 * layer, n, False)
+        _write_(record, INPUTS, layer, first, features, at, n)
 
 
 @compiled
-def differentiate_layers_(at, n, tensors, inner, features, layers, memory):
+def differentiate_layers_(at, n, tensors, inner, features, layers, memory, record, first):
     """Replace E and what entered a block by the derivatives with respect to them.
 
     `features` holds the derivative by the features after the block; the other arguments are those of `apply_layers_`.
@@ -80,10 +104,12 @@ def differentiate_layers_(at, n, tensors, inner, features, layers, memory):
     _, _, matrices, _, _ = layers
     slopes, factors = memory
     for layer in range(slopes.shape[0] - 1, -1, -1):
+        _write_(record, ON_OUTPUTS, layer, first, features, at, n)
         _multiply_(inner, features, at, matrices, 2 * layer, n, True)
         for i in range(at, at + n):
             for a in range(inner.shape[1]):
                 inner[i, a] *= slopes[layer, i, a]
+        _write_(record, ON_INNER, layer, first, inner, at, n)
         if layer > 0:
             _multiply_(features, inner, at, matrices, 2 * layer - 1, n, False)
     _differentiate_norms_(tensors, at, n, inner, factors)
@@ -96,15 +122,17 @@ BLOCK = 16
 @compiled
 def apply_all_layers_(tensors, inner, features, layers, memory, start, stop):
     """Apply a block to the sites from `start` to `stop`."""
+    record = no_record(features.dtype)
     for at in range(start, stop, BLOCK):
-        apply_layers_(at, min(BLOCK, stop - at), tensors, inner, features, layers, memory)
+        apply_layers_(at, min(BLOCK, stop - at), tensors, inner, features, layers, memory, record, 0)
 
 
 @compiled
 def differentiate_all_layers_(tensors, inner, features, layers, memory, start, stop):
     """Go back through a block for the sites from `start` to `stop`."""
+    record = no_record(features.dtype)
     for at in range(start, stop, BLOCK):
-        differentiate_layers_(at, min(BLOCK, stop - at), tensors, inner, features, layers, memory)
+        differentiate_layers_(at, min(BLOCK, stop - at), tensors, inner, features, layers, memory, record, 0)
 
 
 @intrinsic

@@ -242,7 +242,7 @@ def fit_network(
 def average_weights_(averages: list[nn.Parameter], weights: list[nn.Parameter], decay: float) -> None:
     """Move the averaged weights towards the current ones: m ← decay · m + (1 − decay) · w."""
     with torch.no_grad():
-        torch._foreach_lerp_(averages, weights, 1.0 - decay)
+        torch._foreach_lerp_(tuple(averages), tuple(weights), 1.0 - decay)
 
 
 def _start(network: AbstractNetwork, frames: PreparedFrames, settings: TrainingSettings, seed: int) -> _Fit:
