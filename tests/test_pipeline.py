@@ -115,6 +115,16 @@ def test_a_changed_configuration_is_refused_with_the_changed_keys(small_run):
     assert after == before
 
 
+def test_many_changed_keys_are_all_named(small_run):
+    changes = {f"evaluation.{key}": value for key, value in {
+        "distance_bin": "0.02 nm", "largest_distance": "0.6 nm", "window_start": "0.35 nm", "arm_cutoff": "0.4 nm",
+        "n_angle_bins": "18", "n_blocks": "5", "diffusion_start": "0.3 ps", "diffusion_end": "0.9 ps",
+    }.items()} | {"training.epochs": "4", "training.batch_size": "3"}  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        repeat(small_run, *(f"{key}={value}" for key, value in changes.items()))
+    assert all(key in str(caught.value) for key in changes)
+
+
 def test_the_same_length_in_another_unit_is_no_change(small_run):
     assert repeat(small_run, "network.cutoff=7 angstrom", "sampling.save_interval=100 fs").computed == []
 
@@ -257,6 +267,21 @@ def test_a_force_field_that_would_be_discarded_cannot_be_the_start(small_run: Pa
     with pytest.raises(InputError, match="would be discarded"):
         repeat(small_run, f"start_from={small_run / 'run' / 'force_field'}", restart_from="train", verbs=("train",))
     assert sorted(path.name for path in (small_run / "run" / "force_field").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("start", "override", "message"),
+    [
+        ("nowhere", "training.epochs=4", "does not exist"),
+        ("run/pair_spline", "training.epochs=4", "only a force field with a network"),
+        ("run/force_field", "network.n_features=6", "n_features"),
+    ],
+)
+def test_nothing_is_discarded_for_a_start_that_training_cannot_use(start, override, message, small_run, finished_run):
+    before = hashes(small_run / "run")
+    with pytest.raises(InputError, match=message):
+        repeat(small_run, f"start_from={finished_run / start}", override, restart_from="train", verbs=("train",))
+    assert before.items() <= hashes(small_run / "run").items()
 
 
 def test_training_continues_from_a_force_field(small_run, finished_run):

@@ -1,5 +1,7 @@
 """Interactions of two beads alone, against the terms they are made of."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,13 @@ def test_force_integrates_to_the_potential(force_fields, name):
     work = np.sum(0.5 * (curve.force[1:] + curve.force[:-1]) * np.diff(distances))
     # trapezoids of 0.00024 nm, float32 forces
     assert work == pytest.approx(curve.energy[0] - curve.energy[-1], rel=2e-3)
+
+
+def test_a_force_field_trained_in_double_precision_has_the_same_curve(force_fields):
+    distances = np.linspace(0.28, 0.75, 20)
+    single = scan_pair(force_fields["force_field"], distances, (0, 1))
+    double = scan_pair(copy.deepcopy(force_fields["force_field"]).double(), distances, (0, 1))
+    np.testing.assert_allclose(double.force, single.force, rtol=1e-12, atol=1e-12)
 
 
 def test_the_wall_has_the_joining_force_at_the_joining_distance(force_fields):

@@ -24,11 +24,11 @@ def refuse_other_configuration(folder: Path, record: RunRecord, configuration: d
     if not changed:
         return
     old, new = flatten_document(record.configuration), flatten_document(configuration)
-    lines = [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
-    more = f" and {len(lines) - _MAX_SHOWN} more" if len(lines) > _MAX_SHOWN else ""
+    lines = [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed[:_MAX_SHOWN]]
+    more = f"; and also {', '.join(changed[_MAX_SHOWN:])}" if len(changed) > _MAX_SHOWN else ""
     verb = first_affected(changed, is_imported=new.get("reference") != "none")
     raise InputError(
-        f"the configuration is not the one '{folder}' was made with; changed: {'; '.join(lines[:_MAX_SHOWN])}{more}",
+        f"the configuration is not the one '{folder}' was made with; changed: {'; '.join(lines)}{more}",
         fix=f"Start a new run with '--output NEW_FOLDER', restore the old values, or add '--restart-from "
         f"{verb}' to discard the results that depend on them and compute these again.",
     )

@@ -36,6 +36,7 @@ from beadsmith.pipeline.record import (
     write_record,
 )
 from beadsmith.pipeline.stages import CHECKS, STAGES, VERBS, Stage, Task, needed_stages
+from beadsmith.training.fit import check_start
 
 CONFIG_COPY = "run.yaml"
 ERROR_LOG = "error.log"
@@ -225,15 +226,17 @@ class _Session:
         return record
 
     def _keep_start(self, verb: str) -> None:
-        """Refuse to discard the force field that training is to start from."""
+        """Refuse to discard anything for a training that cannot start, or whose start would be discarded, too."""
         start = self.settings.start_from
-        is_discarded = start is not None and VERBS.index(verb) <= VERBS.index("train")
-        if is_discarded and Path(str(start)).resolve().is_relative_to(self.folder.resolve()):
+        if start is None or VERBS.index(verb) > VERBS.index("train"):
+            return
+        if Path(start).resolve().is_relative_to(self.folder.resolve()):
             raise InputError(
                 f"'{start}' would be discarded before training starts from it",
                 where="start_from",
                 fix="Copy the run folder, and train in the copy from the force field of the original.",
             )
+        check_start(Path(start), self.settings.network)
 
     def advance(self, stage: Stage, record: RunRecord, *, is_wanted: bool) -> RunRecord:
         """Do one stage if its result is not there already; one that is not wanted must have its result."""

@@ -1,5 +1,6 @@
 """Potential and force between two beads alone, for each part of a force field."""
 
+import copy
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -50,11 +51,13 @@ def scan_pair(
         positions=positions,
         times=np.arange(float(len(probes))),
     )
-    batch = build_batch(trajectory, np.arange(len(probes)))
+    # double precision whatever it was trained in: the parts of a force field may differ in theirs
+    precise = copy.deepcopy(force_field).double()
+    batch = build_batch(trajectory, np.arange(len(probes)), dtype=torch.float64)
     with torch.no_grad():
-        prediction = _predict(force_field, batch, find_pairs(batch, force_field.cutoff), prior_only)
-    energy = prediction.energy.double().numpy()
-    force = prediction.forces.double().numpy().reshape(-1, 2, 3)[:, 1, 0]
+        prediction = _predict(precise, batch, find_pairs(batch, force_field.cutoff), prior_only)
+    energy = prediction.energy.numpy()
+    force = prediction.forces.numpy().reshape(-1, 2, 3)[:, 1, 0]
     return PairCurve(distances=distances, energy=energy[:-1] - energy[-1], force=force[:-1])
 
 
