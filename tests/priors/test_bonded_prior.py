@@ -189,11 +189,11 @@ def test_several_molecules_in_one_box_share_their_terms():
 
 
 def test_more_frames_than_the_linear_fit_needs_are_left_out(chains):
-    # 3 · 4 sites a frame, and two splines of 11 and a series of 6 coefficients: 2,333 frames give 1,000 labels each
+    # 3 · 4 components a frame; two splines of 11 and a series of 6 coefficients: 2,334 frames give 1,000 labels each
     many = make_chains(9000, 4, seed=8)
     fit = fit_prior((many,), PriorSettings(fourier_order=3))
     assert fit.summary["n_frames"] == 9000
-    assert fit.summary["n_matched_frames"] == pytest.approx(9000 / 4, abs=10)
+    assert fit.summary["n_matched_frames"] == pytest.approx(9000 / 3, abs=10)
     assert fit.summary["bonded"][0]["fits"][0]["n_samples"] == 3 * 9000
     few = fit_prior((chains,), PriorSettings(fourier_order=3)).summary
     assert few["n_matched_frames"] == few["n_frames"] == chains.n_frames

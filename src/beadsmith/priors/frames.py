@@ -41,8 +41,8 @@ class FrameBlocks:
         return self.trajectories[0].topology.type_names
 
     def thin(self, n_frames: int) -> "FrameBlocks":
-        """Return about as many frames, evenly spread over each block; all if there are no more."""
-        step = -(-self.n_frames // max(1, n_frames))
+        """Return at least as many frames and less than twice as many, evenly spread; all if there are no more."""
+        step = max(1, self.n_frames // max(1, n_frames))
         return replace(self, blocks=tuple((number, indices[::step]) for number, indices in self.blocks))
 
     def measure_mean_square_force(self) -> float:
