@@ -183,10 +183,10 @@ def test_captured_steps_exchange_like_ordinary_ones(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "in one of two forms"),
-        ({"temperatures": (300.0, 400.0), "highest": 500.0, "count": 3}, "in one of two forms"),
-        ({"temperatures": (300.0, 400.0), "highest": 500.0}, "in one of two forms"),
-        ({"highest": 400.0}, "in one of two forms"),
+        ({}, "takes either a list"),
+        ({"temperatures": (300.0, 400.0), "highest": 500.0, "count": 3}, "takes either a list"),
+        ({"temperatures": (300.0, 400.0), "highest": 500.0}, "takes either a list"),
+        ({"highest": 400.0}, "takes either a list"),
         ({"temperatures": (300.0,)}, "has 1 temperatures, expected at least 2"),
         ({"highest": 400.0, "count": 1}, "has 1 temperatures, expected at least 2"),
         ({"temperatures": (400.0, 300.0)}, "expected rising values"),

@@ -43,7 +43,7 @@ class TemperingSettings:
         is_geometric = self.highest is not None and self.count is not None
         if bool(self.temperatures) == is_geometric or (self.highest is None) != (self.count is None):
             raise InputError(
-                "'tempering' needs its temperatures in one of two forms",
+                "'tempering' takes either a list, or a highest temperature and a number of them",
                 fix="Write 'temperatures: [300 K, 340 K, 385 K]', or 'highest: 450 K' with 'count: 6'.",
             )
         if self.n_temperatures < 2:
