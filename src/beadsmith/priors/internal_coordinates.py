@@ -34,9 +34,12 @@ def _shortest_vector(batch: Batch, first: Tensor, second: Tensor) -> Tensor:
     if batch.cell is None:
         return vectors
     cell = batch.cell.detach().index_select(0, batch.system_index.index_select(0, first))
+    a, b, c = cell.unbind(1)
+    # by hand: a captured GPU step may call no solver
+    normals = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
+    fractions = (normals * vectors.detach()[:, None, :]).sum(2) / _dot(a, normals[:, 0])[:, None]
     # rounding finds every image shorter than half the smallest distance between faces; bonds are
-    fractions = vectors.detach()[:, None, :] @ torch.linalg.inv(cell)
-    return vectors - (torch.round(fractions) @ cell)[:, 0]
+    return vectors - (torch.round(fractions)[:, None, :] @ cell)[:, 0]
 
 
 def _dot(u: Tensor, v: Tensor) -> Tensor:
