@@ -235,6 +235,24 @@ def test_right_compiled_forces_stay():
     assert network.is_fused
 
 
+class RoundingNetwork(MiscompiledNetwork):
+    """A network whose forces in single precision are off, the compiled ones by `fraction` more than the plain ones."""
+
+    def pair_gradient(self, *inputs, create_graph=False):
+        energies, gradient = super().pair_gradient(*inputs, create_graph=create_graph)
+        return energies, gradient * (1.0 + 1e-4) if gradient.dtype == torch.float32 else gradient
+
+
+@pytest.mark.parametrize(("fraction", "is_trusted"), [(2e-4, True), (6e-4, False)])
+@pytest.mark.filterwarnings("ignore:compiled forces")
+def test_compiled_forces_may_round_as_plain_torch_does_in_single_precision(fraction, is_trusted):
+    liquid = make_labelled_liquid(0, n_frames=1)
+    batch = build_batch(liquid, np.array([0]), dtype=torch.float32)
+    network = RoundingNetwork(fraction).float()
+    assert trust_fused(network, batch, find_pairs(batch, CUTOFF)) == pytest.approx(fraction, rel=0.05)
+    assert network.is_fused == is_trusted
+
+
 class UncompiledNetwork(DensityNetwork):
     """A network whose compiled path raises an error."""
 
