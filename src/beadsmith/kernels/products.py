@@ -15,9 +15,12 @@ from numba.extending import intrinsic
 from beadsmith.kernels.rows import compiled
 
 LANES = 8
-"""Numbers in a vector: AVX2 in float32; wider registers gain nothing on most processors."""
+"""Numbers in a vector: AVX2 in float32. Rows are padded to it, and wider vectors would be filled with padding."""
 
-WIDEST = 4 if binding.get_host_cpu_features().get("avx512vl", False) else 3
+HAS_WIDE_REGISTERS = bool(binding.get_host_cpu_features().get("avx512vl", False))
+"""Whether vectors of twice the length in float32 fit a register. They serve results of four vectors or more."""
+
+WIDEST = 4 if HAS_WIDE_REGISTERS else 3
 """Vectors in a row of a tile: with its four rows, the line of the right matrix and one factor they fill 16 registers,
 or two thirds of the 32 that processors with AVX-512 have. One more, and totals would move between registers and memory.
 """
@@ -34,10 +37,10 @@ def pad(n: int) -> int:
 class Vectors:
     """Emit operations on whole vectors."""
 
-    def __init__(self, context, builder, element):
-        """Take the element type of an array."""
+    def __init__(self, context, builder, element, lanes=LANES):
+        """Take the element type of an array, and the numbers in a vector."""
         self.builder, self.width = builder, context.get_abi_sizeof(context.get_data_type(element))
-        self.type = ir.VectorType(context.get_data_type(element), LANES)
+        self.lanes, self.type = lanes, ir.VectorType(context.get_data_type(element), lanes)
         self.index = ir.IntType(64)
 
     def _address(self, pointer, index):
@@ -59,12 +62,12 @@ class Vectors:
         nothing = ir.Constant(self.type, ir.Undefined)
         first = self.builder.insert_element(nothing, scalar, ir.IntType(32)(0))
         return self.builder.shuffle_vector(
-            first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+            first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         )
 
     def number(self, value):
         """Return a vector of one constant."""
-        return ir.Constant(self.type, [value] * LANES)
+        return ir.Constant(self.type, [value] * self.lanes)
 
     def add(self, left, right):
         """Return the sum."""
@@ -96,8 +99,8 @@ def add_up(builder, vectors, value):
     return builder.call(add, [ir.Constant(element, 0.0), value], fastmath=_FLAGS)
 
 
-def _product_tile(n_rows, n_vectors):
-    """Return an intrinsic for n_rows × (n_vectors · LANES) numbers of a product."""
+def _product_tile(n_rows, n_vectors, lanes=LANES):
+    """Return an intrinsic for n_rows × (n_vectors · lanes) numbers of a product."""
 
     @intrinsic
     def tile(_, result, at, stride, left, left_at, left_row, left_column, right, right_at, right_row, depth, is_fresh):
@@ -108,13 +111,13 @@ def _product_tile(n_rows, n_vectors):
 
         def generate(context, builder, signature, arguments):
             _, at, stride, _, left_at, left_row, left_column, _, right_at, right_row, depth, is_fresh = arguments
-            vectors = Vectors(context, builder, signature.args[0].dtype)
+            vectors = Vectors(context, builder, signature.args[0].dtype, lanes)
             result, left, right = (data_of(context, builder, signature, arguments, k) for k in (0, 3, 7))
 
             def places(start, step, n):
                 return [builder.add(start, builder.mul(step, _INDEX(k))) for k in range(n)]
 
-            columns = [_INDEX(LANES * c) for c in range(n_vectors)]
+            columns = [_INDEX(lanes * c) for c in range(n_vectors)]
             targets = [[builder.add(row, column) for column in columns] for row in places(at, stride, n_rows)]
             zero = ir.Constant(vectors.type, None)
             totals = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in targets]
@@ -173,7 +176,71 @@ def _dot_tile(n_rows):
 
 _four_by_four, _four_by_three, _four_by_two, _four_by_one = (_product_tile(4, n) for n in (4, 3, 2, 1))
 _one_by_four, _one_by_three, _one_by_two, _one_by_one = (_product_tile(1, n) for n in (4, 3, 2, 1))
+_four_by_four_wide, _four_by_three_wide, _four_by_two_wide = (_product_tile(4, n, 2 * LANES) for n in (4, 3, 2))
+_one_by_four_wide, _one_by_three_wide, _one_by_two_wide = (_product_tile(1, n, 2 * LANES) for n in (4, 3, 2))
 _four_dots, _one_dot = _dot_tile(4), _dot_tile(1)
+
+
+@compiled
+def _fill_strip_(result, left, right, shape, is_fresh):
+    """Fill some columns of a product; `shape` has rows, inner size, first column and vectors in a row."""
+    c, at, stride = result
+    a, left_at, left_row, left_column = left
+    b, right_at, right_row = right
+    n_rows, depth, column, n_vectors = shape
+    here, there = at + column, right_at + column
+    row = 0
+    while row < n_rows:
+        p, q = here + row * stride, left_at + row * left_row
+        if row + 4 <= n_rows:
+            if n_vectors == 4:
+                _four_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            elif n_vectors == 3:
+                _four_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            elif n_vectors == 2:
+                _four_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            else:
+                _four_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            row += 4
+        else:
+            if n_vectors == 4:
+                _one_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            elif n_vectors == 3:
+                _one_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            elif n_vectors == 2:
+                _one_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            else:
+                _one_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            row += 1
+
+
+@compiled
+def _fill_strip_wide_(result, left, right, shape, is_fresh):
+    """Do the same with vectors of 2 · LANES numbers."""
+    c, at, stride = result
+    a, left_at, left_row, left_column = left
+    b, right_at, right_row = right
+    n_rows, depth, column, n_vectors = shape
+    here, there = at + column, right_at + column
+    row = 0
+    while row < n_rows:
+        p, q = here + row * stride, left_at + row * left_row
+        if row + 4 <= n_rows:
+            if n_vectors == 4:
+                _four_by_four_wide(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            elif n_vectors == 3:
+                _four_by_three_wide(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            else:
+                _four_by_two_wide(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            row += 4
+        else:
+            if n_vectors == 4:
+                _one_by_four_wide(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            elif n_vectors == 3:
+                _one_by_three_wide(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            else:
+                _one_by_two_wide(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
+            row += 1
 
 
 @compiled
@@ -187,39 +254,19 @@ def multiply_(result, left, right, shape, is_fresh):
     right : Array, first element, elements from one row to the next.
     shape : Rows of the result, inner size, columns of the result (a multiple of `LANES`).
     """
-    c, at, stride = result
-    a, left_at, left_row, left_column = left
-    b, right_at, right_row = right
     n_rows, depth, width = shape
     column = 0
+    if HAS_WIDE_REGISTERS and result[0].itemsize == 4:
+        while width - column >= 4 * LANES:
+            rest = (width - column) // (2 * LANES)
+            n_vectors = 3 if rest == 5 else min(rest, 4)
+            _fill_strip_wide_(result, left, right, (n_rows, depth, column, n_vectors), is_fresh)
+            column += 2 * n_vectors * LANES
     while column < width:
         rest = (width - column) // LANES
         # two middling tiles instead of the widest and a single vector
         n_vectors = WIDEST - 1 if rest == WIDEST + 1 else min(rest, WIDEST)
-        here, there = at + column, right_at + column
-        row = 0
-        while row < n_rows:
-            p, q = here + row * stride, left_at + row * left_row
-            if row + 4 <= n_rows:
-                if n_vectors == 4:
-                    _four_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif n_vectors == 3:
-                    _four_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif n_vectors == 2:
-                    _four_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                else:
-                    _four_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                row += 4
-            else:
-                if n_vectors == 4:
-                    _one_by_four(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif n_vectors == 3:
-                    _one_by_three(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                elif n_vectors == 2:
-                    _one_by_two(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                else:
-                    _one_by_one(c, p, stride, a, q, left_row, left_column, b, there, right_row, depth, is_fresh)
-                row += 1
+        _fill_strip_(result, left, right, (n_rows, depth, column, n_vectors), is_fresh)
         column += n_vectors * LANES
 
 
