@@ -74,10 +74,11 @@ class Pool:
         return worker
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes; they start again when they are needed."""
         for worker in self._workers.values():
             if isinstance(worker, Worker):
                 worker.close()
+        self._workers = {name: found for name, found in self._workers.items() if isinstance(found, PeerError)}
 
 
 def compare(cases: list[Case], n_threads: int, n_rounds: int, peak: float, *, with_memory: bool) -> Iterator[Row | str]:
@@ -100,8 +101,16 @@ def compare(cases: list[Case], n_threads: int, n_rounds: int, peak: float, *, wi
                 np.savez(frames, **case.system.build())
                 rows = list(_compare_case(case, frames, pool, n_rounds, peak, hopeful))
                 for row in rows:
-                    measured = with_memory and isinstance(row, Row) and needs_memory(case)
-                    yield _add_memory(row, case, frames, n_threads) if measured else row
+                    if not (with_memory and isinstance(row, Row) and needs_memory(case)):
+                        yield row
+                        continue
+                    # what they keep, several GB, would be missing
+                    pool.close()
+                    try:
+                        yield _add_memory(row, case, frames, n_threads)
+                    except PeerError as error:
+                        yield row
+                        yield f"{case.title}: memory not measured: {error}"
     finally:
         pool.close()
 
