@@ -15,7 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+
+from beadsmith.kernels.products import multiply_rows_
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 2048
@@ -23,13 +26,17 @@ SIZE = 2048
 N_RUNS = 7
 COPY_BYTES = 2**28
 """Size of the copied block: larger than any cache."""
+SMALL_WIDTHS = (24, 64, 128)
+"""Widths of the small products: 20 features are padded to 24."""
 
 
 def measure_machine(n_threads: int) -> dict[str, Any]:
     """Return the rates on a number of threads, measured in a process of its own.
 
     matmul_gflops is torch.matmul in float32, packed_linear_gflops oneDNN's linear layer with weights packed beforehand
-    (None where torch lacks it), copy_gb_per_s counts bytes read and bytes written.
+    (None where torch lacks it), copy_gb_per_s counts bytes read and bytes written. small_products_gflops are the rates
+    of beadsmith's own product of 64 rows with a square matrix of each width, on one thread: what dense layers of that
+    width can reach.
     """
     command = [sys.executable, "-m", "benchmarks.speed.machine", str(n_threads)]
     environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(n_threads))
@@ -70,8 +77,19 @@ def _packed_linear() -> Callable[[], object] | None:
     return lambda: torch.ops.mkldnn._linear_pointwise(left, packed, None, "none", [], "")
 
 
+def _small_product(width: int) -> float:
+    rows, matrix, result = (np.ones((n, width), np.float32) for n in (64, width, 64))
+    n_calls = 200
+
+    def run() -> None:
+        for _ in range(n_calls):
+            multiply_rows_(result, rows, matrix, 0, len(rows))
+
+    return 2e-9 * n_calls * matrix.size * len(rows) / _shortest(run)
+
+
 @torch.no_grad()
-def _measure() -> dict[str, float | None]:
+def _measure() -> dict[str, Any]:
     left, right = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
     product = torch.empty(SIZE, SIZE)
     gflop = 2e-9 * SIZE**3
@@ -85,6 +103,7 @@ def _measure() -> dict[str, float | None]:
         "matmul_gflops": round(matmul, 1),
         "packed_linear_gflops": None if packed is None else round(gflop / _shortest(packed), 1),
         "copy_gb_per_s": round(copy, 1),
+        "small_products_gflops": {str(width): round(_small_product(width), 1) for width in SMALL_WIDTHS},
     }
 
 
