@@ -25,6 +25,9 @@ BOND, BOND_STIFFNESS, ANGLE, ANGLE_STIFFNESS = 0.14, 20000.0, 1.95, 150.0
 TRUTH = {(0, 1): 2.0, (0, -2): 5.0, (1, 0): 2.0, (1, 1): 1.5, (-2, 0): -2.0, (0, 2): 2.0, (-1, -2): 1.0}
 """Coefficient [kJ/mol] of each product: n > 0 is cos nθ, n < 0 is sin |n|θ."""
 
+COUPLING, COUPLED_PSI = 5.5, np.radians(-60.0)
+"""Strength [kJ/mol] with which a wrong force field couples its third bond to psi, and the psi where it is strongest."""
+
 ALPHA = BasinDefinition(name="alpha", ranges=(CoordinateRange(coordinate="psi", start=-150.0, end=30.0),))
 DEFINITIONS = (
     CoordinateDefinition(name="phi", kind="dihedral", sites=NAMES[:4]),
@@ -57,6 +60,42 @@ def build_force_field(torsions):
     return ForceField([*build_stiff_terms(), build_torsions(torsions)], None, record)
 
 
+def build_coupling(strength=COUPLING):
+    """Return an energy that pulls the bond C-D where psi is near `COUPLED_PSI`: strength (1 + cos(ψ − ψ0)) cos x(r).
+
+    Around its mean length x(r) is a quarter turn, so that in frames without the coupling the mean energy, and the mean
+    force along psi, is zero at every psi. A bond's gradient and that of a dihedral around it are orthogonal.
+    """
+    centre = mean_bond_length()
+    coordinates = (
+        SeriesCoordinate(name="psi", kind="dihedral", beads=(1, 2, 3, 4)),
+        SeriesCoordinate(name="length", kind="distance", beads=(2, 3), limits=(centre - 0.05, centre + 0.05)),
+    )
+    term = CoordinateSeries(NAMES, NAMES, coordinates, ((0, 1),), order=2)
+    values = {(0, 1): 1.0, (1, 1): np.cos(COUPLED_PSI), (-1, 1): np.sin(COUPLED_PSI)}
+    return term.with_coefficients(strength * np.array([values.get(tuple(row), 0.0) for row in term.multiples.tolist()]))
+
+
+def mean_bond_length():
+    """Return the mean of a bond that nothing is coupled to."""
+    grid, density = _bond_density()
+    return float(grid @ density / density.sum())
+
+
+def coupled_weights(psi, strength=COUPLING):
+    """Return by which factor the coupling changes the density of psi: its integral over the bond, exactly."""
+    grid, density = _bond_density()
+    term = build_coupling(strength)
+    values = np.stack(np.meshgrid(psi, grid, indexing="ij"), axis=-1).reshape(-1, 2)
+    energy = (term.evaluate_basis(values)[0] @ term.coefficients.numpy()).reshape(len(psi), len(grid))
+    return np.exp(-energy / KT) @ density / density.sum()
+
+
+def _bond_density():
+    grid = np.linspace(0.08, 0.20, 2001)
+    return grid, grid**2 * np.exp(-0.5 * BOND_STIFFNESS * (grid - BOND) ** 2 / KT)
+
+
 def grid_populations(torsions, n=360):
     """Return the exact distribution of the dihedrals on a grid, shape (n, n), and its angles."""
     angles = (np.arange(n) + 0.5) * 2.0 * np.pi / n - np.pi
@@ -67,10 +106,20 @@ def grid_populations(torsions, n=360):
     return weights / weights.sum(), angles
 
 
-def exact_population(torsions):
-    """Return the population of `ALPHA`."""
+def exact_population(torsions, coupling=0.0):
+    """Return the population of `ALPHA`, with a bond coupled to psi if `coupling` is given [kJ/mol]."""
     weights, angles = grid_populations(torsions)
-    return float(weights[:, (np.degrees(angles) >= -150.0) & (np.degrees(angles) < 30.0)].sum())
+    if coupling:
+        weights = weights * coupled_weights(angles, coupling)
+    inside = (np.degrees(angles) >= -150.0) & (np.degrees(angles) < 30.0)
+    return float(weights[:, inside].sum() / weights.sum())
+
+
+def draw_dihedrals(rng, weights, angles, n_frames):
+    """Return independent φ and ψ of a distribution on a grid, shape (n_frames, 2)."""
+    cells = rng.choice(weights.size, n_frames, p=(weights / weights.sum()).ravel())
+    inside = rng.uniform(-0.5, 0.5, (n_frames, 2)) * (angles[1] - angles[0])
+    return np.stack([angles[cells // len(angles)], angles[cells % len(angles)]], axis=1) + inside
 
 
 def draw_frames(n_frames, *, seed, noise, coefficients=TRUTH):
@@ -80,9 +129,7 @@ def draw_frames(n_frames, *, seed, noise, coefficients=TRUTH):
     """
     rng = np.random.default_rng(seed)
     weights, angles = grid_populations(coefficients)
-    cells = rng.choice(weights.size, n_frames, p=weights.ravel())
-    inside = rng.uniform(-0.5, 0.5, (n_frames, 2)) * (angles[1] - angles[0])
-    dihedrals = np.stack([angles[cells // len(angles)], angles[cells % len(angles)]], axis=1) + inside
+    dihedrals = draw_dihedrals(rng, weights, angles, n_frames)
     lengths = _draw(rng, np.linspace(0.10, 0.18, 4001), lambda r: r**2, BOND, BOND_STIFFNESS, (n_frames, 4))
     bends = _draw(rng, np.linspace(1.0, 2.9, 4001), np.sin, ANGLE, ANGLE_STIFFNESS, (n_frames, 3))
     frames = make_frames(build_chain(5), build_positions(lengths, bends, dihedrals))

@@ -128,7 +128,9 @@ def test_pairs_beyond_the_cutoff_change_nothing():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(61, 20, 128), (9, 7, 24), (5, 61, 16), (3, 0, 8), (4, 1, 40), (7, 11, 80), (6, 5, 104)])
+@pytest.mark.parametrize(
+    "shape", [(61, 20, 128), (9, 7, 24), (5, 61, 16), (3, 0, 8), (4, 1, 40), (7, 11, 80), (6, 5, 104)]
+)
 def test_small_products_equal_numpy_for_any_layout_of_the_left_matrix(shape, dtype):
     n_rows, depth, width = shape
     generator = np.random.default_rng(0)

@@ -13,9 +13,20 @@ from beadsmith.simulation.run import simulate
 from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.statistics import mean_and_error
 from beadsmith.training.correction import fit_correction
+from beadsmith.training.correction_run import CorrectionRunSettings, RunFiles
 from beadsmith.training.data import split_by_use
+from beadsmith.training.simulated_correction import fit_by_simulation
 from beadsmith.training.slow_coordinates import CorrectionSettings
-from example_slow_chain import ALPHA, DEFINITIONS, TRUTH, build_force_field, draw_frames, exact_population
+from example_slow_chain import (
+    ALPHA,
+    COUPLING,
+    DEFINITIONS,
+    TRUTH,
+    build_coupling,
+    build_force_field,
+    draw_frames,
+    exact_population,
+)
 
 WRONG = {**TRUTH, (0, 1): 0.0, (0, -2): 3.0, (1, 1): 0.0}
 
@@ -51,4 +62,30 @@ def test_dynamics_of_the_corrected_force_field_have_the_true_population_within_3
     # without the correction the dynamics have the population of the wrong force field, far from the truth
     assert abs(before - exact_population(WRONG)) < 3.0 * before_error
     assert before - exact > 5.0 * np.hypot(basin["error"], before_error)
+    assert abs(after - exact) < 3.0 * np.hypot(basin["error"], after_error)
+
+
+def test_a_coupled_bond_is_corrected_by_a_simulation_within_3_standard_errors(tmp_path):
+    """Labels cannot see this error: see tests/training/test_simulated_correction.py."""
+    frames = draw_frames(20_000, seed=12, noise=250.0)
+    parts = split_by_use((frames,), validation_fraction=0.1, test_fraction=0.2)
+    rows = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    truth = build_force_field(TRUTH)
+    wrong = ForceField([*truth.prior, build_coupling()], None, truth.record)
+    settings = CorrectionSettings(method="simulation", definitions=DEFINITIONS, basins=(ALPHA,), order=3)
+    run = CorrectionRunSettings(timestep=0.004, equilibration=10.0, duration=50.0, save_interval=0.4)
+    terms, summary = fit_by_simulation(
+        wrong,
+        (frames,),
+        rows,
+        settings,
+        simulation=run.to_simulation(),
+        files=RunFiles(output=tmp_path / "run.h5", identity="a", seed=2),
+    )
+    (basin,) = summary["molecules"][0]["basins"]
+    exact = exact_population(TRUTH)
+    assert abs(basin["simulated"] - exact_population(TRUTH, COUPLING)) < 3.0 * basin["simulated_error"]
+    assert basin["simulated"] - exact > 5.0 * np.hypot(basin["error"], basin["simulated_error"])
+    corrected = ForceField([*wrong.prior, *terms], None, wrong.record)
+    after, after_error = simulated_population(corrected, frames, tmp_path / "after.h5")
     assert abs(after - exact) < 3.0 * np.hypot(basin["error"], after_error)

@@ -20,6 +20,8 @@ from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.mace import MaceSettings
 from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.priors.fit import PriorSettings
+from beadsmith.simulation.start import join_topologies
+from beadsmith.training.correction_run import CorrectionRunSettings
 from beadsmith.training.data import split_by_use
 from beadsmith.training.fit import TrainingSettings, train
 from beadsmith.training.loss import force_field_losses
@@ -39,12 +41,12 @@ def write_mapped(folder: Path, seed: int = 0, name: str = "mapped.h5", **options
     return folder / name
 
 
-def run(folder: Path, mapped: Path | tuple[Path, ...], settings=SETTINGS, network=NETWORK, **options):
+def run(folder: Path, mapped: Path | tuple[Path, ...], settings=SETTINGS, network=NETWORK, prior=PRIOR, **options):
     """Train in a folder."""
     files = (mapped,) if isinstance(mapped, Path) else mapped
     options = {"seed": 3, "identity": "a", **options}
     return train(
-        settings, network, PRIOR, files, folder / "force_field", baseline_output=folder / "pair_spline", **options
+        settings, network, prior, files, folder / "force_field", baseline_output=folder / "pair_spline", **options
     )
 
 
@@ -238,8 +240,9 @@ CORRECTED = replace(
 
 @pytest.fixture(scope="module")
 def corrected(tmp_path_factory):
+    """Return folder and summary of a training whose prior knows nothing of dihedrals."""
     folder = tmp_path_factory.mktemp("corrected")
-    return folder, run(folder, write_chains(folder), CORRECTED)
+    return folder, run(folder, write_chains(folder), CORRECTED, prior=replace(PRIOR, dihedrals="none"))
 
 
 def test_correction_is_a_term_of_the_force_field_and_lowers_the_loss_of_test_frames(corrected):
@@ -277,4 +280,67 @@ def test_an_unknown_slow_coordinate_is_refused_before_the_network_is_trained(tmp
     settings = replace(CORRECTED, correction=CorrectionSettings(coordinates=("omega",)))
     with pytest.raises(InputError, match="no molecule has the slow coordinates omega"):
         run(tmp_path, write_chains(tmp_path), settings)
+    assert not (tmp_path / "training.csv").exists()
+
+
+SIMULATED = replace(
+    CORRECTED,
+    epochs=0,
+    correction=replace(
+        CORRECTED.correction,
+        method="simulation",
+        simulation=CorrectionRunSettings(
+            replicas=20, timestep=0.002, equilibration=0.4, duration=1.6, save_interval=0.04
+        ),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory, corrected):
+    folder = tmp_path_factory.mktemp("simulated")
+    return folder, run(folder, corrected[0] / "mapped.h5", SIMULATED, start=corrected[0] / "force_field")
+
+
+def test_a_correction_from_a_simulation_replaces_that_of_the_labels(corrected, simulated):
+    folder, summary = simulated
+    (molecule,) = summary["correction"]["molecules"]
+    assert molecule["method"] == "simulation"
+    assert molecule["order"] > 0
+    assert molecule["simulation"]["n_samples"] == 20 * 40
+    assert summary["losses"]["network"] == corrected[1]["losses"]["network"]
+    kinds = [term.kind for term in load_force_field(folder / "force_field").prior]
+    assert kinds.count("coordinate_series") == 1
+    assert not (folder / "training.checkpoint").exists()
+    assert json.loads((folder / "training.json").read_text())["correction"]["molecules"][0]["basins"]
+
+
+def test_a_correction_killed_in_its_simulation_ends_bit_equal(tmp_path, corrected, simulated):
+    def kill(done, total, note=""):
+        if note.startswith("correction: ") and done > 0.5 * total:
+            raise KeyboardInterrupt
+
+    settings, mapped = replace(SIMULATED, checkpoint_interval=0.0), corrected[0] / "mapped.h5"
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, mapped, settings, start=corrected[0] / "force_field", progress=kill)
+    parts = list((tmp_path / "training.checkpoint").glob("correction-0.h5.parts/part-*.h5"))
+    assert len(parts) > 5
+    resumed = run(tmp_path, mapped, settings, start=corrected[0] / "force_field")
+    assert resumed["correction"]["molecules"] == simulated[1]["correction"]["molecules"]
+    weights = [hash_file(path / "force_field" / "weights.safetensors") for path in (tmp_path, simulated[0])]
+    assert weights[0] == weights[1]
+
+
+def test_a_simulation_of_several_molecules_is_refused_before_the_network_is_trained(tmp_path):
+    settings = replace(SETTINGS, correction=replace(SIMULATED.correction, coordinates=("phi",)))
+    path = write_chains(tmp_path)
+    chain = read_trajectory(path)
+    topology = join_topologies([chain.topology] * 2)
+    doubled = {
+        name: np.concatenate([getattr(chain, name), getattr(chain, name) + shift], axis=1)
+        for name, shift in (("positions", np.float32(2.0)), ("forces", np.float32(0.0)))
+    }
+    write_trajectory(path, replace(chain, topology=topology, **doubled))
+    with pytest.raises(InputError, match="single molecules"):
+        run(tmp_path, path, settings)
     assert not (tmp_path / "training.csv").exists()

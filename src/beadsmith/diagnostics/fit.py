@@ -21,6 +21,12 @@ LARGEST_CROSSING = 3.0
 LARGEST_POPULATION_ERROR = 0.03
 """Standard error of a basin's population that label noise may leave in a corrected force field."""
 
+LARGEST_DRIFT = 3.0
+"""Standard errors between the halves of a simulation, largest of a few basins (1 in 100 by chance)."""
+
+SMALLEST_OVERLAP = 0.1
+"""Share of a simulation's frames that must be left by reweighting: below it, errors are underestimated too."""
+
 LARGEST_EXCESS = 0.01
 """Distance of the held-out loss from its extrapolation to infinitely many frames, as fraction of the force variance."""
 
@@ -191,10 +197,12 @@ def _check_crossing(noise_floor: dict[str, Any]) -> Check:
 
 def _check_correction(molecule: dict[str, Any], *, is_only: bool) -> list[Check]:
     suffix = "" if is_only else f" of {molecule['molecule']}"
+    is_simulated = molecule.get("method") == "simulation"
     order, names = molecule["order"], ", ".join(molecule["coordinates"])
     best = max(molecule["orders"], key=lambda entry: entry["gain"])
     significance = best["gain"] / best["gain_error"] if _number(best["gain_error"]) > 0.0 else 0.0
     is_sure = order == 0 or significance >= FEWEST_STANDARD_ERRORS
+    measure = "relative entropy" if is_simulated else "force loss"
     checks = [
         Check(
             name=f"correction{suffix}",
@@ -203,33 +211,19 @@ def _check_correction(molecule: dict[str, Any], *, is_only: bool) -> list[Check]
             unit="standard errors" if order else "1",
             threshold=f">= {FEWEST_STANDARD_ERRORS:g}",
             meaning=(
-                f"How clearly a series of order {order} in {names} lowers the force loss of blocks of frames it was "
+                f"How clearly a series of order {order} in {names} lowers the {measure} of blocks of frames it was "
                 "not fitted to."
                 if order
-                else f"No series in {names} lowers the force loss of blocks of frames it was not fitted to."
+                else f"No series in {names} lowers the {measure} of blocks of frames it was not fitted to."
             ),
             remedy="Sample more frames, or leave the correction out: it may be noise.",
         )
     ]
-    if order == len(molecule["orders"]) > 1:
-        last, before = molecule["orders"][-1], molecule["orders"][-2]
-        rise, error = last["gain"] - before["gain"], _number(last["gain_error"])
-        checks.append(
-            Check(
-                name=f"order of the correction{suffix}",
-                status="pass" if rise <= FEWEST_STANDARD_ERRORS * error else "warn",
-                value=rise / error if error > 0.0 else 0.0,
-                unit="standard errors",
-                threshold=f"<= {FEWEST_STANDARD_ERRORS:g}",
-                meaning=(
-                    f"What order {order}, the largest allowed, lowers the force loss below order {order - 1}: a series "
-                    "that is too short leaves populations wrong by more than their error."
-                ),
-                remedy="Raise 'training.correction.order'.",
-            )
-        )
+    if not is_simulated and order == len(molecule["orders"]) > 1:
+        checks.append(_check_order(molecule, suffix))
     if molecule.get("basins"):
         worst = max(molecule["basins"], key=lambda basin: _number(basin["error"]))
+        origin = "the sampling errors of reference and simulation leave" if is_simulated else "label noise leaves"
         checks.append(
             Check(
                 name=f"corrected populations{suffix}",
@@ -237,10 +231,77 @@ def _check_correction(molecule: dict[str, Any], *, is_only: bool) -> list[Check]
                 value=_number(worst["error"]),
                 unit="1",
                 threshold=f"<= {LARGEST_POPULATION_ERROR:g}",
-                meaning=f"Standard error of the population of {worst['name']} that the noise of the labels leaves.",
+                meaning=f"Standard error of the population of {worst['name']} that {origin}.",
                 remedy="Sample more frames: the error falls with the square root of their number.",
             )
         )
+    return [*checks, *_check_reweighting(molecule, suffix)] if is_simulated else checks
+
+
+def _check_order(molecule: dict[str, Any], suffix: str) -> Check:
+    order, last, before = molecule["order"], molecule["orders"][-1], molecule["orders"][-2]
+    rise, error = last["gain"] - before["gain"], _number(last["gain_error"])
+    return Check(
+        name=f"order of the correction{suffix}",
+        status="pass" if rise <= FEWEST_STANDARD_ERRORS * error else "warn",
+        value=rise / error if error > 0.0 else 0.0,
+        unit="standard errors",
+        threshold=f"<= {FEWEST_STANDARD_ERRORS:g}",
+        meaning=(
+            f"What order {order}, the largest allowed, lowers the force loss below order {order - 1}: a series "
+            "that is too short leaves populations wrong by more than their error."
+        ),
+        remedy="Raise 'training.correction.order'.",
+    )
+
+
+def _check_reweighting(molecule: dict[str, Any], suffix: str) -> list[Check]:
+    """Return the checks of the simulation that a correction was found by reweighting."""
+    run, basins = molecule["simulation"], molecule.get("basins", [])
+    checks = [
+        Check(
+            name=f"overlap with the reference{suffix}",
+            status="pass" if run["effective_fraction"] >= SMALLEST_OVERLAP else "warn",
+            value=run["effective_fraction"],
+            unit="1",
+            threshold=f">= {SMALLEST_OVERLAP:g}",
+            meaning="Share of the simulated frames left when they are weighted to the reference's distribution.",
+            remedy="Train longer, or repeat with a longer 'training.correction.simulation'.",
+        ),
+        Check(
+            name=f"replicas behind the correction{suffix}",
+            status="pass" if run["n_stopped"] == 0 else "warn",
+            value=float(run["n_stopped"]),
+            unit="1",
+            threshold="0",
+            meaning=f"Replicas of {run['n_replicas']} that blew up with prior and network; they were left out.",
+            remedy="Use a shorter timestep in 'training.correction.simulation'.",
+        ),
+    ]
+    if basins:
+        drift = max(abs(basin["drift"]) / max(_number(basin["drift_error"]), 1e-12) for basin in basins)
+        off = max(basins, key=lambda basin: abs(basin["population"] - basin["reference"]))
+        distance = abs(off["population"] - off["reference"])
+        checks += [
+            Check(
+                name=f"length of the correction's simulation{suffix}",
+                status="pass" if drift <= LARGEST_DRIFT else "warn",
+                value=drift,
+                unit="standard errors",
+                threshold=f"<= {LARGEST_DRIFT:g}",
+                meaning="Difference of the basins' populations between its first and second half.",
+                remedy="Raise 'equilibration' and 'duration' of 'training.correction.simulation'.",
+            ),
+            Check(
+                name=f"order of the correction{suffix}",
+                status="pass" if distance <= LARGEST_POPULATION_ERROR else "warn",
+                value=distance,
+                unit="1",
+                threshold=f"<= {LARGEST_POPULATION_ERROR:g}",
+                meaning=f"What a series of order {molecule['order']} leaves between the populations of {off['name']}.",
+                remedy="Raise 'training.correction.order', or lower 'ridge'.",
+            ),
+        ]
     return checks
 
 

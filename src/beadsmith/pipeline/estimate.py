@@ -313,6 +313,9 @@ def _estimate_training(settings: RunSettings, size: _Size) -> Estimate:
     # a step also reads its frames and moves the optimiser and the average
     per_frame = 1.2 * size.step_time + 2e-3 / training.batch_size
     seconds = factor * training.epochs * n_train * per_frame if size.step_time else 0.0
+    if training.correction is not None and training.correction.method == "simulation":
+        run = training.correction.simulation.to_simulation()
+        seconds += run.n_steps * (run.replicas * size.force_time + 1e-3)
     return Estimate(
         stage="train",
         work=f"up to {training.epochs} epochs of {n_train:.0f} frames" if size.step_time else "pair spline only",

@@ -1,4 +1,4 @@
-"""A series in slow coordinates, fitted to the forces that a force field leaves: the last step of a training.
+"""A series in slow coordinates, fitted to the forces that a force field leaves: `method: labels`.
 
 The force loss hardly feels slow coordinates: in capped alanine all of φ and ψ is worth 0.4 % of it, so a network stops
 long before it has taken from the labels what they say about populations. A few functions of φ and ψ alone are a linear
@@ -182,6 +182,7 @@ def _fit_series(
         "molecule": series.molecule,
         "coordinates": [entry.name for entry in term.coordinates],
         "order": best + 1 if is_used else 0,
+        "method": "labels",
         "weighting": "equal" if weight is None else "noise",
         "n_samples": len(sums.values),
         "n_blocks": len(fitted.blocks),

@@ -17,12 +17,11 @@ from beadsmith.force_field import ForceField, load_force_field, save_force_field
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import write_json
 from beadsmith.networks.kinds import NetworkSettings, build_network
-from beadsmith.priors.coordinate_series import CoordinateSeries
 from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
 from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
+from beadsmith.training.apply_correction import check_correction, correct, drop_corrections
 from beadsmith.training.checkpoint import FitFiles
-from beadsmith.training.correction import fit_correction
 from beadsmith.training.data import (
     check_labels,
     load_example,
@@ -36,7 +35,6 @@ from beadsmith.training.loop import Counters, FitResult, TrainingSettings, fit_n
 from beadsmith.training.loss import force_field_losses, residual_losses, target_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
 from beadsmith.training.prior_run import simulate_prior
-from beadsmith.training.slow_coordinates import find_series
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
 from beadsmith.trajectory import Trajectory
 
@@ -46,6 +44,9 @@ CHECKPOINTS = "training.checkpoint"
 """Folder, beside the force field, of the checkpoints of an unfinished training."""
 
 _SMALLEST_CUTOFF = 0.1
+
+_CORRECTION_BEGINS = 0.9
+"""Progress at which a correction begins after a fit."""
 
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -103,8 +104,8 @@ def train(
     ------
     InputError : data, settings and start do not fit each other, CUDA is asked for but missing, or the frames cannot
         determine the correction.
-    PhysicsError : the loss became non-finite too often, a constant of the prior is not positive, or molecules blow up
-        with the prior alone.
+    PhysicsError : the loss became non-finite too often, a constant of the prior is not positive, molecules blow up with
+        the prior alone, or the force field cannot be simulated for its correction.
     """
     _prepare_device(settings)
     if settings.epochs == 0 and start is None:
@@ -126,14 +127,12 @@ def train(
             mapping_summary=work.mapping_summary,
             metadata={"beadsmith": __version__, "seed": seed, "identity": identity, "training": asdict(settings)},
         )
-        if settings.correction is not None:
-            # a wrong name is worth knowing before the network is trained
-            find_series(settings.correction, record.templates)
         baseline = force_field = ForceField(prior_fit.baseline, None, record)
+        check_correction(settings, baseline, work.trajectories)
         losses = {"zero_force": _measure_losses(work, None), "pair_spline": _measure_losses(work, baseline)}
         details: dict[str, Any] = {"network": None, "noise_floor": None, "correction": None}
         if network is not None:
-            prior = prior_fit.terms if previous is None else _drop_corrections(previous)
+            prior = prior_fit.terms if previous is None else drop_corrections(previous)
             if previous is None and prior_fit.summary["bonded"]:
                 prior_fit.summary["simulations"] = simulate_prior(
                     ForceField(prior, None, record),
@@ -230,29 +229,27 @@ def _start_network(
     return previous.network
 
 
-def _drop_corrections(force_field: ForceField) -> list[AbstractEnergyTerm]:
-    """Return the prior alone: a correction belongs to the network that it was fitted beside."""
-    return [term for term in force_field.prior if not isinstance(term, CoordinateSeries)]
-
-
 def _correct(
     work: _Work, force_field: ForceField, losses: FrameLosses, progress: Progress
 ) -> tuple[ForceField, dict[str, Any]]:
     """Return the force field with a correction, as far as the frames ask for one, and what is known about it."""
-    settings = work.settings
-    assert settings.correction is not None
-    terms, summary = fit_correction(
+    # a share of the time that the fit took, which nobody knows beforehand
+    begin = _CORRECTION_BEGINS if work.settings.epochs else 0.0
+    corrected, summary = correct(
         force_field,
         work.trajectories,
         work.rows,
-        settings.correction,
-        dtype=_PRECISIONS[settings.precision],
-        progress=lambda done, total, note="": progress(1.0, 1.0, f"{note} {done:g}/{total:g}"),
+        work.settings,
+        scratch=work.folder / CHECKPOINTS,
+        identity=work.identity,
+        seed=_derive_seed(work.seed, 3),
+        progress=lambda done, total, note="": progress(
+            begin * total + (1.0 - begin) * done, total, f"{note} {done:g}/{total:g}"
+        ),
     )
-    if terms:
-        force_field = ForceField([*force_field.prior, *terms], force_field.network, force_field.record)
-        losses["corrected"] = _measure_losses(work, force_field)
-    return force_field, summary
+    if corrected is not force_field:
+        losses["corrected"] = _measure_losses(work, corrected)
+    return corrected, summary
 
 
 def _fit_all(

@@ -82,8 +82,8 @@ class TrainingSettings:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to train. Only the CPU resumes bit for bit."""
     threads: int | None = 1
-    """CPU threads of one fit; none takes all cores, which pays for wide networks on an idle machine only: waiting threads
-    make a busy machine many times slower."""
+    """CPU threads of one fit; none takes all cores, which pays for wide networks on an idle machine only: waiting
+    threads make a busy machine many times slower."""
     checkpoint_interval: Annotated[float, Unit("s")] = 20.0
     """Wall time between checkpoints."""
     max_time: Annotated[float, Unit("s")] | None = None

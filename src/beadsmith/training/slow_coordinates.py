@@ -1,6 +1,6 @@
 """Which slow coordinates a force field is corrected in: settings, and their names looked up in its molecules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -10,12 +10,17 @@ from beadsmith.analysis.definitions import BasinDefinition, CoordinateDefinition
 from beadsmith.errors import InputError
 from beadsmith.priors.coordinate_series import CoordinateSeries, SeriesCoordinate
 from beadsmith.topology import MoleculeKind, Topology, group_equal_molecules
+from beadsmith.training.correction_run import CorrectionRunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectionSettings:
-    """A series in slow coordinates, fitted to the forces that prior and network leave: for populations of basins."""
+    """A series in slow coordinates on top of prior and network, for the populations of basins."""
 
+    method: Literal["labels", "simulation"] = "labels"
+    """Where the series comes from: `labels`, the forces that prior and network leave, which takes nothing from the
+    populations of the reference and is right to first order; or `simulation`, which runs prior and network and gives
+    them the distribution that the reference has, exactly, for one molecule in a frame."""
     coordinates: tuple[str, ...] = ("phi", "psi")
     """Names of the slow coordinates. In a peptide, phi is that of every residue; those of one residue get products."""
     definitions: tuple[CoordinateDefinition, ...] = ()
@@ -26,13 +31,16 @@ class CorrectionSettings:
     order: int = 6
     """Largest degree of the series. Blocks of frames left out in turn choose this or a lower one, or no correction."""
     weighting: Literal["noise", "equal"] = "noise"
-    """Weight of force components: `noise` is the inverse covariance of the residual forces (generalised least squares),
-    `equal` plain least squares."""
+    """Weight of force components, for labels: `noise` is the inverse covariance of the residual forces (generalised
+    least squares), `equal` plain least squares."""
     ridge: float = 1e-3
     """Share of imagined frames without residual force, spread evenly over all values of the coordinates: they keep the
-    series flat where there are no real frames, and change nothing where there are many."""
+    series flat where there are no real frames, and change nothing where there are many. For a simulation, the same
+    penalty in units of kT."""
     n_blocks: int = 20
-    """Contiguous blocks of frames from which errors and held-out losses are taken."""
+    """Contiguous blocks of frames, and groups of replicas, from which errors and held-out losses are taken."""
+    simulation: CorrectionRunSettings = field(default_factory=CorrectionRunSettings)
+    """The run of `method: simulation`."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -45,12 +53,19 @@ class CorrectionSettings:
             raise InputError(f"'coordinates' is {list(self.coordinates)}, expected one or more different names")
         if not 1 <= self.order <= 12:
             raise InputError(f"'order' is {self.order}, expected 1 to 12")
+        if self.method not in ("labels", "simulation"):
+            raise InputError(f"'method' is '{self.method}', expected 'labels' or 'simulation'")
         if self.weighting not in ("noise", "equal"):
             raise InputError(f"'weighting' is '{self.weighting}', expected 'noise' or 'equal'")
         if not 0.0 <= self.ridge <= 1.0:
             raise InputError(f"'ridge' is {self.ridge}, expected 0 to 1")
         if self.n_blocks < 4:
             raise InputError(f"'n_blocks' is {self.n_blocks}, expected at least 4")
+        if self.method == "simulation" and self.simulation.replicas < 2 * self.n_blocks:
+            raise InputError(
+                f"'simulation.replicas' is {self.simulation.replicas}, expected at least two for each of the "
+                f"{self.n_blocks} 'n_blocks'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
