@@ -202,13 +202,15 @@ def test_an_interrupt_leaves_a_run_that_the_same_call_finishes(small_run, finish
 
 
 KILLER = """
-import os, signal, sys
+import os, signal, sys, time
 import beadsmith
 from beadsmith.pipeline.listener import SilentListener
 
 class Killer(SilentListener):
     def stage_started(self, stage):
         def kill(done, total, note=""):
+            # a fast machine would be done before anything is saved
+            time.sleep(0.02 if stage == sys.argv[2] else 0.0)
             if stage == sys.argv[2] and done >= float(sys.argv[3]) * total:
                 os.kill(os.getpid(), signal.SIGKILL)
         return kill

@@ -202,9 +202,12 @@ run(Path({folder!r}), Path({mapped!r}), settings, progress=kill_at_call)
 """
 
 
-@pytest.mark.parametrize(("stage", "n_calls"), [("main", 46), ("noise-floor-2", 96)])
+@pytest.mark.parametrize(("stage", "n_calls"), [("main", 46), ("noise-floor-2", 86)])
 def test_killed_training_ends_bit_equal(tmp_path, trained, stage, n_calls):
-    """One call for the prior, one for neighbour lists, 63 for the main fit, 20 and 20 for the noise floor."""
+    """One call for the prior, one for neighbour lists, 63 for the main fit; 20 and 20 for the noise floor, mixed.
+
+    After 86 calls the last fit has taken a step, and has more before it, whether the two ran side by side or in turn.
+    """
     folder, summary = trained
     path = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     script = KILLED.format(

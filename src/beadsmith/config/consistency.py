@@ -30,6 +30,12 @@ def check_consistency(settings: RunSettings) -> None:
     if isinstance(settings.system, SystemSettings):
         _check_cutoffs(settings.system, settings)
     _check_simulation(settings)
+    if settings.training.epochs == 0 and settings.start_from is None:
+        raise InputError(
+            "'training.epochs' is 0, expected >= 1 unless training goes on from a force field",
+            where="training.epochs",
+            fix="Give the force field with 'train --from', or train for at least one epoch.",
+        )
 
 
 def find_box_edge(system: SystemSettings, settings: RunSettings) -> float:

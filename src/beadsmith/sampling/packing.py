@@ -64,7 +64,13 @@ def embed_molecule(system: openmm.System, generator: np.random.Generator) -> Flo
 
     for _ in range(20):
         noisy = start + generator.normal(scale=0.03, size=start.shape)
-        result = minimize(stress, noisy.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-14})
+        result = minimize(
+            stress,
+            noisy.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 5000, "maxfun": 50000, "ftol": 1e-17, "gtol": 1e-9},
+        )
         points = result.x.reshape(-1, 3)
         distances = np.linalg.norm(points[first] - points[second], axis=1)
         # 0.003 nm: angles around one atom need not be compatible to the last digit; minimisation does the rest
