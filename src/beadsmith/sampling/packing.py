@@ -69,6 +69,7 @@ def embed_molecule(system: openmm.System, generator: np.random.Generator) -> Flo
             noisy.ravel(),
             jac=True,
             method="L-BFGS-B",
+            # atoms leave a plane at hardly any cost: only a tight minimisation flattens a ring
             options={"maxiter": 5000, "maxfun": 50000, "ftol": 1e-17, "gtol": 1e-9},
         )
         points = result.x.reshape(-1, 3)
