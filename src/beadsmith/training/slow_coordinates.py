@@ -19,8 +19,8 @@ class CorrectionSettings:
 
     method: Literal["labels", "simulation"] = "labels"
     """Where the series comes from: `labels`, the forces that prior and network leave, which takes nothing from the
-    populations of the reference and is right to first order; or `simulation`, which runs prior and network and gives
-    them the distribution that the reference has, exactly, for one molecule in a frame."""
+    populations of the reference and misses what other coordinates do along with these; or `simulation`, which runs
+    prior and network and gives them the distribution that the reference has, exactly, for one molecule in a frame."""
     coordinates: tuple[str, ...] = ("phi", "psi")
     """Names of the slow coordinates. In a peptide, phi is that of every residue; those of one residue get products."""
     definitions: tuple[CoordinateDefinition, ...] = ()
