@@ -23,9 +23,14 @@ _FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def compiled(function):
-    """Compile a function at its first call, and keep the machine code on disk where that is possible."""
+    """Compile a function at its first call, and keep the machine code on disk where that is possible.
+
+    Compiled functions become part of those that call them. Otherwise several copies of one function, each rounding in
+    its own way, may be in a process, and a process that compiles picks another one than a process that loads from
+    disk: then a killed run would not end with the same bits.
+    """
     # a division that may raise is no vector instruction
-    options: Any = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
+    options: Any = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy", "forceinline": True}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:
