@@ -26,9 +26,14 @@ SHORT = (
     "evaluation.discard=0.5 ps",
     "evaluation.n_blocks=5",
 )
+SHORT_CORRECTION = (
+    "training.correction.simulation.replicas=40",
+    "training.correction.simulation.equilibration=1 ps",
+    "training.correction.simulation.duration=4 ps",
+)
 # example, changes, beads, frames; so few frames of chignolin tell nothing about pairs of single residues
 RUNS = {
-    "alanine": ("alanine", ("sampling.duration=60 ps",), ("C", "N", "CA", "CB", "C", "N"), 1200),
+    "alanine": ("alanine", ("sampling.duration=60 ps", *SHORT_CORRECTION), ("C", "N", "CA", "CB", "C", "N"), 1200),
     "chignolin": ("chignolin", ("sampling.duration=40 ps", "mapping.types=name"), ("CA",) * 10, 400),
 }
 
