@@ -8,8 +8,6 @@ from beadsmith.analysis.internal import (
     angles,
     dihedrals,
     distances,
-    handedness,
-    helicity,
     native_contacts,
     radius_of_gyration,
     superposed_rmsd,
@@ -86,16 +84,3 @@ def test_native_contacts_are_one_half_at_the_tolerance():
     assert native_contacts(1.2 * native[None], native)[0] == pytest.approx(0.5)
     assert native_contacts(0.8 * native[None], native)[0] == pytest.approx(1.0, abs=1e-4)
     assert native_contacts(100.0 * native[None], native)[0] == pytest.approx(0.0, abs=1e-20)
-
-
-def test_a_helix_is_helical_and_its_mirror_image_is_of_the_other_hand():
-    helix = make_helix()
-    strand = np.zeros((1, 1, 12, 3))
-    strand[0, 0, :, 0] = 0.33 * np.arange(12)
-    assert helicity(helix)[0, 0] > 0.99
-    assert helicity(strand)[0, 0] == pytest.approx(np.exp(-(0.49**2) / 0.04), rel=1e-9)
-    # consecutive steps of a helix of radius a, rise b and turn t: 4 a² b sin t (1 − cos t)²
-    a, b, t = 0.23, 0.15, np.radians(100.0)
-    expected = 4.0 * a**2 * b * np.sin(t) * (1.0 - np.cos(t)) ** 2
-    assert handedness(helix)[0, 0] == pytest.approx(expected, rel=1e-9)
-    assert handedness(helix * MIRROR)[0, 0] == pytest.approx(-expected, rel=1e-9)

@@ -16,12 +16,11 @@ from beadsmith.analysis.definitions import (
     CoordinateRange,
     NativeSettings,
 )
+from beadsmith.analysis.helices import FEWEST_RESIDUES, handedness, helicity
 from beadsmith.analysis.internal import (
     angles,
     dihedrals,
     distances,
-    handedness,
-    helicity,
     native_contacts,
     radius_of_gyration,
     superposed_rmsd,
@@ -142,7 +141,7 @@ def find_shape_coordinates(topology: Topology, molecules: MoleculeKind) -> tuple
         ),
         Coordinate(name="end to end", unit="nm", compute=lambda positions: distances(positions, ends)),
     ]
-    if len(carbons) >= 5:
+    if len(carbons) >= FEWEST_RESIDUES:
         chain = sites[:, carbons]
         found.append(
             Coordinate(

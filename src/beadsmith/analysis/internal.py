@@ -1,4 +1,4 @@
-"""Internal coordinates and shapes of molecules: distances, angles, dihedrals, size, superposition, contacts, helices.
+"""Internal coordinates and shapes of molecules: distances, angles, dihedrals, size, superposition, contacts.
 
 Functions of arrays alone, vectorised over frames and over copies of a molecule; float64 throughout. Molecules must be
 whole. Source of the dihedral formula: A. Blondel and M. Karplus, J. Comput. Chem. 17, 1132 (1996).
@@ -6,9 +6,6 @@ whole. Source of the dihedral formula: A. Blondel and M. Karplus, J. Comput. Che
 
 import numpy as np
 from jaxtyping import Float, Int
-
-_HELIX_DISTANCE = 0.5
-_HELIX_VARIANCE = 0.02
 
 
 def distances(
@@ -92,27 +89,6 @@ def native_contacts(
     exponent = steepness * (distances_now - tolerance * native_distances)
     # beyond 60 the contact is broken to 1e-26; the exponential itself would overflow at 709
     return (1.0 / (1.0 + np.exp(np.minimum(exponent, 60.0)))).mean(axis=-1)
-
-
-def helicity(alpha_carbons: Float[np.ndarray, "frames copies residues 3"]) -> Float[np.ndarray, "frames copies"]:
-    """Return the mean over all (i, i+3) of exp(−(d − 0.5 nm)²/(2 · 0.02 nm²)) of a chain of alpha carbons.
-
-    It is 1.00 for an α helix, 0.78 for a 3-10 helix, 0.00 for a flat strand, and blind to handedness: read it
-    together with `handedness`. Source: J. Chem. Inf. Model. (2026), doi 10.1021/acs.jcim.5c03035.
-    """
-    separation = np.linalg.norm(alpha_carbons[:, :, 3:] - alpha_carbons[:, :, :-3], axis=-1)
-    return np.exp(-((separation - _HELIX_DISTANCE) ** 2) / (2.0 * _HELIX_VARIANCE)).mean(axis=-1)
-
-
-def handedness(alpha_carbons: Float[np.ndarray, "frames copies residues 3"]) -> Float[np.ndarray, "frames copies"]:
-    """Return the mean over i of v_i · (v_{i+1} × v_{i+2}) of consecutive alpha-carbon vectors [nm³].
-
-    Positive for a right-handed helix (0.043 for an ideal α helix); it changes sign under reflection.
-    Source: as for `helicity`.
-    """
-    steps = np.diff(alpha_carbons, axis=2)
-    triple = np.sum(steps[:, :, :-2] * np.cross(steps[:, :, 1:-1], steps[:, :, 2:]), axis=-1)
-    return triple.mean(axis=-1)
 
 
 def _gather(positions: np.ndarray, terms: np.ndarray) -> tuple[np.ndarray, ...]:
