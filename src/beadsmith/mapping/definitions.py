@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from beadsmith.errors import InputError
 from beadsmith.mapping.beads import BeadTemplate, center_of_mass
 from beadsmith.mapping.bonds import derive_angles, derive_bonds, derive_dihedrals
 from beadsmith.mapping.constraints import find_rigid_groups, groups_in_molecule
+from beadsmith.mapping.graph_types import Fragment, describe_fragments, name_graph_types
 from beadsmith.mapping.schemes import define_residue
 from beadsmith.mapping.settings import BeadDefinition, MappingSettings, MoleculeBeads
 from beadsmith.topology import MoleculeKind, Topology, group_equal_molecules
@@ -33,6 +34,7 @@ class _Molecule:
 
     kind: MoleculeKind
     names: tuple[str, ...]
+    elements: tuple[str, ...] | None
     residues: Int[np.ndarray, "atoms"]
     residue_names: tuple[str, ...]
     masses: Float[np.ndarray, "atoms"]
@@ -64,7 +66,8 @@ def build_templates(
         left.
     """
     definitions = {definition.name: definition for definition in (*imported, *settings.definitions)}
-    if settings.beads == "center_of_mass" and not definitions and not settings.omit and settings.masses == "simulation":
+    is_plain = settings.masses == "simulation" and settings.types != "graph"
+    if settings.beads == "center_of_mass" and not definitions and not settings.omit and is_plain:
         return center_of_mass(topology)
     _refuse_unused(definitions, topology, settings)
     groups = find_rigid_groups(topology)
@@ -122,6 +125,7 @@ def _describe_molecule(topology: Topology, kind: MoleculeKind, *, standard_masse
     return _Molecule(
         kind=kind,
         names=tuple(topology.names[site] for site in sites.tolist()),
+        elements=None if topology.elements is None else tuple(topology.elements[site] for site in sites.tolist()),
         residues=first_of.astype(np.int64),
         residue_names=tuple(topology.residue_names[residue] for residue in residues.tolist()),
         masses=masses,
@@ -157,7 +161,8 @@ def _apply_definitions(
         kept = everything[[molecule.residue_names[r] not in settings.omit for r in molecule.residues.tolist()]]
         if not len(kept):
             return ()
-        whole = BeadDefinition(name=name, atoms=tuple(f"#{atom + 1}" for atom in kept.tolist()), type=name)
+        type_ = None if settings.types == "graph" else name
+        whole = BeadDefinition(name=name, atoms=tuple(f"#{atom + 1}" for atom in kept.tolist()), type=type_)
         return (_find_atoms(molecule, MoleculeBeads(name=name, beads=(whole,)), everything),)
     parts = []
     for index, residue in enumerate(molecule.residue_names):
@@ -237,13 +242,17 @@ def _build_template(
     masses = shares @ molecule.masses
     stated = [bead.mass for bead in definitions]
     bonds = _collect_bonds(molecule, parts, members)
+    if settings.types == "graph":
+        type_names = name_graph_types(_describe_beads(molecule, definitions, members), bonds, settings.graph_depth)
+    else:
+        type_names = _name_types(molecule, parts, residues, settings)
     return BeadTemplate(
         molecules=molecule.kind,
         position_weights=weights,
         members=members,
         rigid_groups=groups,
         names=tuple(bead.name for bead in definitions),
-        type_names=_name_types(molecule, parts, residues, settings),
+        type_names=type_names,
         masses=np.array([own if own is not None else sum_ for own, sum_ in zip(stated, masses, strict=True)]),
         residue_index=residues.astype(np.int64),
         residue_names=molecule.residue_names,
@@ -261,6 +270,27 @@ def _position_weights(bead: BeadDefinition, masses: Float[np.ndarray, "_members"
     elif bead.weights == "atom":
         weights = (np.arange(len(masses)) == 0).astype(np.float64)
     return weights / weights.sum()
+
+
+def _describe_beads(
+    molecule: _Molecule, definitions: Sequence[BeadDefinition], members: Bool[np.ndarray, "beads atoms"]
+) -> list[Fragment]:
+    """Return what each bead is: the type it was given, else its atoms."""
+    stated = [bead.type for bead in definitions]
+    if molecule.elements is None:
+        nameless = [bead.name for bead in definitions if bead.type is None]
+        if nameless:
+            raise InputError(
+                f"mapping.types is 'graph', but the reference does not say which elements the atoms of bead "
+                f"'{nameless[0]}' are",
+                fix="Give the beads a 'type' to start from, or use 'types: residue'.",
+            )
+        return [Fragment(name=name, key=name) for name in stated if name is not None]
+    fragments = describe_fragments(molecule.elements, members, molecule.bonds)
+    return [
+        fragment if name is None else Fragment(name=name, key=name)
+        for name, fragment in zip(stated, fragments, strict=True)
+    ]
 
 
 def _name_types(

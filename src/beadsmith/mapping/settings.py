@@ -102,8 +102,12 @@ class MappingSettings:
     """Mapping files of other programs: VOTCA (.xml), OpenMSCG (.yaml) or Backward (.map)."""
     omit: tuple[str, ...] = ()
     """Residues that get no bead, for example water and ions around a peptide."""
-    types: Literal["residue", "name"] = "residue"
-    """Bead types without a name of their own: by residue and bead name, or by bead name alone."""
+    types: Literal["residue", "name", "graph"] = "residue"
+    """Bead types without a name of their own: by residue and bead name, by bead name alone, or graph: by what the bead
+    is made of and what is bonded to it, the same for the same fragment in any molecule."""
+    graph_depth: int = 2
+    """How many bonds between beads the surroundings reach that make a type with 'types: graph'; beads with a 'type' of
+    their own start from it. 2 or 3 tells apart what is chemically different and keeps equal what is equal."""
     terminal_types: bool = False
     """Whether the first and the last residue of a chain have types of their own."""
     masses: Literal["simulation", "standard"] = "simulation"
@@ -134,6 +138,13 @@ class MappingSettings:
             raise InputError(f"mapping.beads is '{self.beads}', expected one of {', '.join(get_args(Scheme))}")
         if self.forces not in get_args(ForceMap):
             raise InputError(f"mapping.forces is '{self.forces}', expected one of {', '.join(get_args(ForceMap))}")
+        if not 0 <= self.graph_depth <= 20:
+            raise InputError(f"mapping.graph_depth is {self.graph_depth}, expected 0 to 20; 2 or 3 is of use")
+        if self.types == "graph" and self.terminal_types:
+            raise InputError(
+                "mapping.terminal_types is true with 'types: graph'",
+                fix="Leave terminal_types away: beads near the ends of a chain differ by what is bonded to them.",
+            )
         names = [definition.name for definition in self.definitions]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
