@@ -21,7 +21,8 @@ from beadsmith.simulation.start import FileStart
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import prepare_frames, split_by_use
 from beadsmith.training.describe import describe_data
-from beadsmith.training.loop import TrainingSettings, fit_network
+from beadsmith.training.loop import fit_network
+from beadsmith.training.settings import TrainingSettings
 from beadsmith.units import thermal_energy
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid, make_wall
 

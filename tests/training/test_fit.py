@@ -23,8 +23,9 @@ from beadsmith.priors.fit import PriorSettings
 from beadsmith.simulation.start import join_topologies
 from beadsmith.training.correction_run import CorrectionRunSettings
 from beadsmith.training.data import split_by_use
-from beadsmith.training.fit import TrainingSettings, train
+from beadsmith.training.fit import train
 from beadsmith.training.loss import force_field_losses
+from beadsmith.training.settings import TrainingSettings
 from beadsmith.training.slow_coordinates import CorrectionSettings
 from example_force_matching import DensityNetwork, make_labelled_liquid
 from example_slow_chain import ALPHA, DEFINITIONS, draw_frames

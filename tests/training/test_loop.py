@@ -10,7 +10,8 @@ import torch
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import prepare_frames, split_by_use
-from beadsmith.training.loop import LOG_FIELDS, TrainingSettings, average_weights_, fit_network
+from beadsmith.training.loop import LOG_FIELDS, average_weights_, fit_network
+from beadsmith.training.settings import TrainingSettings
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid, make_wall
 
 QUICK = TrainingSettings(epochs=2, batch_size=2, learning_rate=0.05, averaging=0.9)

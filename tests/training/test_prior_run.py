@@ -13,8 +13,9 @@ from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.priors.fit import fit_prior
 from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds
 from beadsmith.priors.settings import PriorSettings
-from beadsmith.training.fit import TrainingSettings, train
+from beadsmith.training.fit import train
 from beadsmith.training.prior_run import LONGEST_TIMESTEP, simulate_prior
+from beadsmith.training.settings import TrainingSettings
 from example_chains import ANGLE, BOND, KT, make_chains, make_truth
 from example_liquids import make_liquid
 

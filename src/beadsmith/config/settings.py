@@ -15,7 +15,7 @@ from beadsmith.sampling.peptides import PeptideSettings
 from beadsmith.sampling.settings import SamplingSettings
 from beadsmith.sampling.systems import SystemSettings
 from beadsmith.simulation.settings import SimulationSettings
-from beadsmith.training.loop import TrainingSettings
+from beadsmith.training.settings import TrainingSettings
 from beadsmith.trajectory import StatePoint
 from beadsmith.units import Unit
 
@@ -83,6 +83,12 @@ class RunSettings:
     """Force matching."""
     start_from: str | None = None
     """Force field folder whose weights training starts from (fine-tuning), or none to start from scratch."""
+    train_with: tuple[str, ...] = ()
+    """Run folders, or mapped trajectories, of other states or systems whose frames training takes beside this run's."""
+    trained_in: str | None = None
+    """Run folder whose force field is taken over instead of training one, for simulations at another state."""
+    baseline: bool = True
+    """Whether the pair spline is simulated beside the network, for comparison."""
     simulation: SimulationSettings = field(default_factory=SimulationSettings)
     """Coarse-grained simulation with the trained force field."""
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)

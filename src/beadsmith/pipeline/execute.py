@@ -12,7 +12,7 @@ from beadsmith.check import Check
 from beadsmith.config.describe import to_document, write_yaml
 from beadsmith.config.load import load_config
 from beadsmith.config.settings import RunSettings
-from beadsmith.errors import InputError, InterruptedRunError
+from beadsmith.errors import InputError, InterruptedRunError, PhysicsError
 from beadsmith.io.records import describe_os_error, read_json, write_bytes
 from beadsmith.pipeline.changes import (
     delete,
@@ -35,8 +35,9 @@ from beadsmith.pipeline.record import (
     read_record,
     write_record,
 )
+from beadsmith.pipeline.reuse import check_donors, find_result, link_outputs
 from beadsmith.pipeline.stages import CHECKS, STAGES, VERBS, Stage, Task, needed_stages
-from beadsmith.training.fit import check_start
+from beadsmith.training.start import check_start
 
 CONFIG_COPY = "run.yaml"
 ERROR_LOG = "error.log"
@@ -67,6 +68,7 @@ def run(
     output: Path | str | None = None,
     verbs: tuple[str, ...] = VERBS,
     restart_from: str | None = None,
+    reuse: Sequence[Path] = (),
     command: str | None = None,
     listener: Listener | None = None,
 ) -> RunResult:
@@ -79,6 +81,7 @@ def run(
     output : Run folder; ``runs/<name>`` if not given.
     verbs : Stages to do; the results of earlier ones must be there.
     restart_from : Verb whose results, and all later ones, are discarded first. Only so may the configuration change.
+    reuse : Other run folders; results that the same settings and files gave there are taken over, as hard links.
     command : Command that resumes the run, for messages and the record.
     listener : Receives events and progress.
 
@@ -101,6 +104,7 @@ def run(
             f"'--restart-from {restart_from}' would discard results that 'beadsmith {verbs[0]}' does not compute",
             fix=f"Use it with 'beadsmith run' or 'beadsmith {restart_from}'.",
         )
+    check_donors(reuse)
     open_folder(folder)
     with locked(folder), logged(folder):
         session = _Session(
@@ -108,6 +112,7 @@ def run(
             settings=settings,
             command=command or f"beadsmith run {config}",
             listener=listener or SilentListener(),
+            donors=tuple(reuse),
         )
         record = session.prepare(restart_from)
         for stage in needed_stages(settings, verbs):
@@ -190,6 +195,7 @@ class _Session:
     settings: RunSettings
     command: str
     listener: Listener
+    donors: tuple[Path, ...]
 
     def prepare(self, restart_from: str | None) -> RunRecord:
         """Read or begin the record; refuse another configuration unless its affected stages are restarted."""
@@ -247,6 +253,8 @@ class _Session:
             if is_wanted:
                 self.listener.stage_skipped(stage.name)
             return record
+        if (taken := self._take_over(stage, record, identity, external)) is not None:
+            return taken
         if not is_wanted:
             raise InputError(
                 f"the result of '{stage.verb}' is missing or older than its inputs in '{self.folder}'",
@@ -288,6 +296,21 @@ class _Session:
                 )
         return True
 
+    def _take_over(self, stage: Stage, record: RunRecord, identity: str, external: dict[str, str]) -> RunRecord | None:
+        """Take the result from another run folder that has it; None if none has."""
+        found = find_result(stage.name, identity, [folder for folder in self.donors if folder != self.folder])
+        if found is None:
+            return None
+        refuse_foreign_files(self.folder, record, stage)
+        # on record first: after a kill in between, the files are known as this run's own
+        record = self._store(stage, record, replace(found.entry, status="running", outputs={}, wall_time=0.0))
+        link_outputs(found, self.folder)
+        summary = {**found.entry.summary, "taken_from": str(found.folder)}
+        summary |= {EXTERNAL: external} if external else {}
+        entry = replace(found.entry, wall_time=0.0, finished=now(), command=self.command, summary=summary)
+        self.listener.stage_taken(stage.name, found.folder)
+        return self._store(stage, record, entry)
+
     def _compute(self, stage: Stage, record: RunRecord, identity: str, external: dict[str, str]) -> RunRecord:
         """Do one stage, and record its beginning and its end whatever happens."""
         previous = record.stages.get(stage.name)
@@ -321,6 +344,9 @@ class _Session:
             raise InterruptedRunError(
                 f"interrupted in stage '{stage.name}'; what it saved is kept", fix=f"Go on with: {self.command}"
             ) from error
+        except PhysicsError as error:
+            entry = replace(entry, summary=error.summary)
+            raise
         except OSError as error:
             raise describe_os_error(error, Path(error.filename or self.folder)) from error
         else:

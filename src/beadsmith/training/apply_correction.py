@@ -13,7 +13,7 @@ from beadsmith.priors.coordinate_series import CoordinateSeries
 from beadsmith.progress import Progress, silent
 from beadsmith.training.correction import fit_correction
 from beadsmith.training.correction_run import RunFiles
-from beadsmith.training.loop import TrainingSettings
+from beadsmith.training.settings import TrainingSettings
 from beadsmith.training.simulated_correction import check_molecules, fit_by_simulation
 from beadsmith.training.slow_coordinates import find_series
 from beadsmith.trajectory import Trajectory

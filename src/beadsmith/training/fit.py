@@ -16,7 +16,7 @@ from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, load_force_field, save_force_field
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import write_json
-from beadsmith.networks.kinds import NetworkSettings, build_network
+from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
 from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
@@ -31,14 +31,14 @@ from beadsmith.training.data import (
     split_by_use,
 )
 from beadsmith.training.describe import describe_data
-from beadsmith.training.loop import Counters, FitResult, TrainingSettings, fit_network
+from beadsmith.training.loop import Counters, FitResult, fit_network
 from beadsmith.training.loss import force_field_losses, residual_losses, target_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
 from beadsmith.training.prior_run import simulate_prior
+from beadsmith.training.settings import TrainingSettings
+from beadsmith.training.start import start_network
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
 from beadsmith.trajectory import Trajectory
-
-__all__ = ["TrainingSettings", "train"]
 
 CHECKPOINTS = "training.checkpoint"
 """Folder, beside the force field, of the checkpoints of an unfinished training."""
@@ -118,7 +118,7 @@ def train(
     with _limited_threads(settings.threads):
         previous = None if start is None else load_force_field(start)
         type_names = work.trajectories[0].topology.type_names
-        network = _start_network(network_settings, type_names, seed, previous)
+        network = start_network(network_settings, type_names, _derive_seed(seed, 0), previous)
         progress(0.0, 1.0, "prior and pair spline")
         prior_fit = fit_prior(select_rows(work.trajectories, work.rows["train"]), prior_settings)
         record = describe_data(
@@ -182,51 +182,6 @@ def _read_work(
         identity=identity,
         folder=folder,
     )
-
-
-def check_start(start: Path, settings: NetworkSettings | None) -> None:
-    """Check that training can start from a force field folder, before anything is given up for it.
-
-    Raises
-    ------
-    InputError : the folder holds no force field, no network, or another network than the settings ask for.
-    """
-    previous = load_force_field(start)
-    _start_network(settings, previous.type_names, 0, previous)
-
-
-def _start_network(
-    settings: NetworkSettings | None, type_names: tuple[str, ...], seed: int, previous: ForceField | None
-) -> AbstractNetwork | None:
-    """Return a fresh network, or the one to continue from.
-
-    Raises
-    ------
-    InputError : the force field to continue from has other bead types or another network.
-    """
-    fresh = None
-    if settings is not None:
-        fresh = build_network(settings, type_names, torch.Generator().manual_seed(_derive_seed(seed, 0)))
-    if previous is None:
-        return fresh
-    if previous.type_names != type_names:
-        raise InputError(
-            f"the force field to continue from has bead types {list(previous.type_names)}, "
-            f"the mapped data have {list(type_names)}",
-            fix="Map the data with the bead types of the force field, or start a new training.",
-        )
-    if fresh is None or previous.network is None:
-        raise InputError(
-            "only a force field with a network can be continued, with a network",
-            fix="A pair-spline force field is fitted in one step: train it again on all data.",
-        )
-    if previous.network.to_config() != fresh.to_config():
-        raise InputError(
-            f"the force field to continue from has the network {previous.network.to_config()}, "
-            f"the settings ask for {fresh.to_config()}",
-            fix="Use the network settings of the force field, or start a new training.",
-        )
-    return previous.network
 
 
 def _correct(

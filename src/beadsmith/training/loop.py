@@ -10,7 +10,6 @@ import io
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from jaxtyping import Int
 from torch import nn
 
 from beadsmith.energy import AbstractNetwork, predict_network
-from beadsmith.errors import InputError, PhysicsError
+from beadsmith.errors import PhysicsError
 from beadsmith.io.records import write_bytes
 from beadsmith.progress import Progress, silent
 from beadsmith.training.checkpoint import (
@@ -32,90 +31,12 @@ from beadsmith.training.checkpoint import (
 )
 from beadsmith.training.data import PreparedFrames, load_example, shuffle_batches
 from beadsmith.training.loss import residual_losses, squared_error, target_losses
-from beadsmith.training.slow_coordinates import CorrectionSettings
-from beadsmith.units import Unit
+from beadsmith.training.settings import TrainingSettings
 
 MIN_IMPROVEMENT = 1e-4
 """Relative decrease of the validation loss that is worth going on."""
 
 LOG_FIELDS = ("epoch", "step", "train_loss", "validation_loss", "learning_rate", "seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How the network is fitted to the mapped forces."""
-
-    epochs: int = 24
-    """Largest number of passes over the training frames. 0 keeps the network of 'start_from' as it is: for a correction
-    alone."""
-    batch_size: int = 1
-    """Frames per optimiser step. Small batches with a high rate win early."""
-    learning_rate: float = 3e-3
-    """First step size of AdamW."""
-    weight_decay: float = 1e-4
-    """Decoupled weight decay of AdamW."""
-    averaging: float = 0.998
-    """Decay per step of the running average of the weights; the average is what is validated and saved."""
-    gradient_clip: float = 10.0
-    """Largest gradient norm of the loss divided by the variance of its targets."""
-    plateau_threshold: float = 1e-3
-    """Relative decrease of the validation loss in an epoch that justifies the rate."""
-    plateau_patience: int = 1
-    """Epochs without such a decrease that are tolerated before the rate is reduced."""
-    plateau_factor: float = 0.5
-    """Factor on the rate at a plateau."""
-    early_stop_patience: int = 6
-    """Epochs without a better validation loss before training stops."""
-    validation_fraction: float = 0.1
-    """Part of each segment, before the test frames, that chooses rate, stopping time and weights."""
-    test_fraction: float = 0.2
-    """Last part of each segment, which nothing is chosen by."""
-    noise_floor_fractions: tuple[float, ...] = (0.25, 0.5)
-    """Parts of the training frames on which the network is trained again to bracket the noise floor; empty for none."""
-    noise_floor_cost: float = 0.6
-    """Largest cost of these trainings together, relative to the main one; it limits their epochs. They run side by side
-    where there are cores."""
-    correction: CorrectionSettings | None = None
-    """Series in slow coordinates that is fitted to what the network leaves of the forces; none for none."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Precision of the network's arithmetic."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where to train. Only the CPU resumes bit for bit."""
-    threads: int | None = 1
-    """CPU threads of one fit; none takes all cores, which pays for wide networks on an idle machine only: waiting
-    threads make a busy machine many times slower."""
-    checkpoint_interval: Annotated[float, Unit("s")] = 20.0
-    """Wall time between checkpoints."""
-    max_time: Annotated[float, Unit("s")] | None = None
-    """Wall time after which a fit stops where it is. Its result then depends on the machine's speed."""
-    max_restarts: int = 3
-    """Times that a fit may go back to its best weights with half the rate after a non-finite loss."""
-    pair_memory: Annotated[float, Unit("GB")] = 4.0
-    """Largest size of the stored neighbour lists; larger data sets find them anew for each batch."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work.
-
-        Raises
-        ------
-        InputError : a value is out of range; the message names the field.
-        """
-        for name in ("batch_size", "plateau_patience", "early_stop_patience"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        for name in ("learning_rate", "gradient_clip", "pair_memory"):
-            _require(0.0 < getattr(self, name) < math.inf, name, getattr(self, name), "> 0")
-        others = ("checkpoint_interval", "max_restarts", "noise_floor_cost", "plateau_threshold")
-        for name in ("epochs", "weight_decay", *others):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
-        for name in ("validation_fraction", "test_fraction", "plateau_factor"):
-            _require(0.0 < getattr(self, name) < 1.0, name, getattr(self, name), "between 0 and 1")
-        _require(0.0 <= self.averaging < 1.0, "averaging", self.averaging, "at least 0 and below 1")
-        used = self.validation_fraction + self.test_fraction
-        _require(used <= 0.8, "validation_fraction + test_fraction", used, "at most 0.8")
-        for fraction in self.noise_floor_fractions:
-            _require(0.0 < fraction < 1.0, "noise_floor_fractions", fraction, "between 0 and 1")
-        _require(self.threads is None or self.threads >= 1, "threads", self.threads, ">= 1")
-        _require(self.max_time is None or self.max_time > 0.0, "max_time", self.max_time, "> 0")
 
 
 @dataclass(kw_only=True)
@@ -386,8 +307,3 @@ def _write_log(counters: Counters, files: FitFiles) -> None:
 
 def _note(counters: Counters) -> str:
     return f"epoch {counters.epoch + 1}, validation loss {counters.best_loss:.4g} (kJ/mol/nm)^2"
-
-
-def _require(is_met: bool, name: str, value: Any, expected: str) -> None:
-    if not is_met:
-        raise InputError(f"training setting '{name}' is {value}, expected {expected}")
