@@ -113,9 +113,9 @@ def count_structure(
     if topology.n_molecules < 2:
         # a molecule alone has no pairs of different molecules
         return StructureCounts(radial=radial, angular=angular, closest=closest, weight=float(weights.sum()))
-    search = _PairSearch(trajectory, bins.reach)
+    search = PairSearch(trajectory, bins.reach)
     for frame in range(trajectory.n_frames):
-        pairs = search.find(frame)
+        pairs = _between_molecules(search.find(frame), topology)
         kinds = pair_table[topology.types[pairs.first], topology.types[pairs.second]]
         np.minimum.at(closest, kinds, pairs.distances)
         if weights[frame] == 0.0:
@@ -247,34 +247,50 @@ def _first_local_maximum(density: np.ndarray, *, reach: int) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _FramePairs:
-    """Pairs of one frame, each once, of sites of different molecules."""
+class FramePairs:
+    """Pairs of one frame, each once."""
 
     first: Int[np.ndarray, "pairs"]
+    """First site."""
     second: Int[np.ndarray, "pairs"]
+    """Second site."""
     distances: Float[np.ndarray, "pairs"]
+    """Distance [nm]."""
     vectors: Float[np.ndarray, "pairs 3"]
+    """Vector from the first to the second site [nm]."""
 
 
-class _PairSearch:
+class PairSearch:
     """Finds the pairs of one frame after the other with a cell list (vesin); all periodic images count."""
 
     def __init__(self, trajectory: Trajectory, cutoff: float) -> None:
+        """Prepare the search of the frames of a chunk for pairs closer than a cutoff [nm]."""
         # vesin loads torch where torch is installed, so it is imported only when pairs are wanted
         from vesin import NeighborList
 
         self._trajectory = trajectory
         self._search = NeighborList(cutoff=cutoff, full_list=False)
-        self._molecules = trajectory.topology.molecule_index
 
-    def find(self, frame: int) -> _FramePairs:
+    def find(self, frame: int) -> FramePairs:
+        """Return the pairs of one frame, those within a molecule too."""
         cell = self._trajectory.cell
         box = np.zeros((3, 3)) if cell is None else cell[frame].astype(np.float64)
         points = self._trajectory.positions[frame].astype(np.float64)
         first, second, distances, vectors = self._search.compute(points, box, cell is not None, "ijdD")
-        first, second = first.astype(np.int64), second.astype(np.int64)
-        other: Bool[np.ndarray, pairs] = self._molecules[first] != self._molecules[second]
-        return _FramePairs(first=first[other], second=second[other], distances=distances[other], vectors=vectors[other])
+        return FramePairs(
+            first=first.astype(np.int64), second=second.astype(np.int64), distances=distances, vectors=vectors
+        )
+
+
+def _between_molecules(pairs: FramePairs, topology: Topology) -> FramePairs:
+    """Return the pairs of sites of different molecules."""
+    other: Bool[np.ndarray, pairs] = topology.molecule_index[pairs.first] != topology.molecule_index[pairs.second]
+    return FramePairs(
+        first=pairs.first[other],
+        second=pairs.second[other],
+        distances=pairs.distances[other],
+        vectors=pairs.vectors[other],
+    )
 
 
 def _kind_tables(n_types: int) -> tuple[Int[np.ndarray, "types types"], Int[np.ndarray, "types types types"]]:
@@ -297,7 +313,7 @@ def _count_pairs_of_molecules(topology: Topology) -> dict[tuple[int, int], int]:
 
 
 def _count_angles(
-    pairs: _FramePairs, bins: StructureBins, topology: Topology, triplet_table: np.ndarray
+    pairs: FramePairs, bins: StructureBins, topology: Topology, triplet_table: np.ndarray
 ) -> Float[np.ndarray, "triplet_kinds angle_bins"]:
     """Count the angles of one frame by gathering each centre's neighbours into a padded row."""
     n_kinds, n_bins = len(triplet_kinds(topology)), len(bins.angle_edges) - 1
