@@ -3,6 +3,8 @@
 A message says what is wrong, where, what was expected and what was found, and then how to fix it.
 """
 
+from typing import Any
+
 
 class BeadsmithError(Exception):
     """Abstract root of all errors that beadsmith raises on purpose."""
@@ -44,6 +46,13 @@ class PhysicsError(BeadsmithError):
     """A computation ended in something that no physical system does (blow-up, non-positive constant)."""
 
     exit_code = 3
+
+    def __init__(
+        self, what: str, *, where: str | None = None, fix: str | None = None, summary: dict[str, Any] | None = None
+    ) -> None:
+        """Store the parts of the message, and what is known about the computation until then."""
+        super().__init__(what, where=where, fix=fix)
+        self.summary = summary or {}
 
 
 class InterruptedRunError(BeadsmithError):

@@ -85,6 +85,10 @@ class RunConsole:
         """Say that nothing had to be done."""
         self.console.print(f"{stage}: unchanged, skipped", markup=False)
 
+    def stage_taken(self, stage: str, folder: Path) -> None:
+        """Say where the result comes from."""
+        self.console.print(f"{stage}: taken from {folder}", markup=False)
+
     def stop(self) -> None:
         """Remove a bar that is still shown."""
         if self._bars is not None:

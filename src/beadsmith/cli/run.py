@@ -6,13 +6,19 @@ from typing import Annotated
 import typer
 
 from beadsmith.cli.failures import guarded
-from beadsmith.cli.options import Output, Overrides, RestartFrom, Target, compose_command
+from beadsmith.cli.options import Output, Overrides, RestartFrom, Reuse, Target, compose_command
 
 CHECK_FAILED = 3
 
 
 @guarded
-def run(target: Target, overrides: Overrides = None, output: Output = None, restart_from: RestartFrom = None) -> None:
+def run(
+    target: Target,
+    overrides: Overrides = None,
+    output: Output = None,
+    restart_from: RestartFrom = None,
+    reuse: Reuse = None,
+) -> None:
     """Do everything: sample, map, train, simulate, evaluate and report.
 
     Stages whose inputs have not changed are skipped and an interrupted stage goes on where it was: to resume, repeat
@@ -20,49 +26,67 @@ def run(target: Target, overrides: Overrides = None, output: Output = None, rest
 
     Example: beadsmith run methanol.yaml --set training.epochs=20
     """
-    run_verbs("run", target, overrides, output, restart_from)
+    run_verbs("run", target, overrides, output, restart_from, reuse)
 
 
 @guarded
 def sample(
-    target: Target, overrides: Overrides = None, output: Output = None, restart_from: RestartFrom = None
+    target: Target,
+    overrides: Overrides = None,
+    output: Output = None,
+    restart_from: RestartFrom = None,
+    reuse: Reuse = None,
 ) -> None:
     """Run the atomistic reference simulation and save positions, forces, energy and virial.
 
     Example: beadsmith sample methanol.yaml
     """
-    run_verbs("sample", target, overrides, output, restart_from)
+    run_verbs("sample", target, overrides, output, restart_from, reuse)
 
 
 @guarded
-def map_(target: Target, overrides: Overrides = None, output: Output = None, restart_from: RestartFrom = None) -> None:
+def map_(
+    target: Target,
+    overrides: Overrides = None,
+    output: Output = None,
+    restart_from: RestartFrom = None,
+    reuse: Reuse = None,
+) -> None:
     """Map atoms and their forces to beads.
 
     Example: beadsmith map methanol.yaml --set mapping.forces=sum
     """
-    run_verbs("map", target, overrides, output, restart_from)
+    run_verbs("map", target, overrides, output, restart_from, reuse)
 
 
 @guarded
 def evaluate(
-    target: Target, overrides: Overrides = None, output: Output = None, restart_from: RestartFrom = None
+    target: Target,
+    overrides: Overrides = None,
+    output: Output = None,
+    restart_from: RestartFrom = None,
+    reuse: Reuse = None,
 ) -> None:
     """Compare the simulations with the reference, with error bars, and judge the checks.
 
     Example: beadsmith evaluate runs/methanol
     """
-    run_verbs("evaluate", target, overrides, output, restart_from)
+    run_verbs("evaluate", target, overrides, output, restart_from, reuse)
 
 
 @guarded
 def report(
-    target: Target, overrides: Overrides = None, output: Output = None, restart_from: RestartFrom = None
+    target: Target,
+    overrides: Overrides = None,
+    output: Output = None,
+    restart_from: RestartFrom = None,
+    reuse: Reuse = None,
 ) -> None:
     """Write the report: one HTML file that works offline.
 
     Example: beadsmith report runs/methanol
     """
-    run_verbs("report", target, overrides, output, restart_from)
+    run_verbs("report", target, overrides, output, restart_from, reuse)
 
 
 @guarded
@@ -71,6 +95,7 @@ def train(
     overrides: Overrides = None,
     output: Output = None,
     restart_from: RestartFrom = None,
+    reuse: Reuse = None,
     start: Annotated[
         Path | None,
         typer.Option("--from", metavar="FORCE_FIELD", help="Start from the weights of this force field folder."),
@@ -91,11 +116,16 @@ def train(
         "training.precision": precision,
     }
     overrides = (overrides or []) + [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
-    run_verbs("train", target, overrides, output, restart_from)
+    run_verbs("train", target, overrides, output, restart_from, reuse)
 
 
 def run_verbs(
-    verb: str, target: Path, overrides: list[str] | None, output: Path | None, restart_from: str | None
+    verb: str,
+    target: Path,
+    overrides: list[str] | None,
+    output: Path | None,
+    restart_from: str | None,
+    reuse: list[Path] | None = None,
 ) -> None:
     from beadsmith.check import worst_status
     from beadsmith.cli.console import RunConsole
@@ -111,7 +141,8 @@ def run_verbs(
             output=output,
             verbs=VERBS if verb == "run" else (verb,),
             restart_from=restart_from,
-            command=compose_command(verb, target, overrides, output),
+            reuse=reuse or (),
+            command=compose_command(verb, target, overrides, output, reuse or ()),
             listener=listener,
         )
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beadsmith.cli.failures import guarded
-from beadsmith.cli.options import Overrides, RestartFrom
+from beadsmith.cli.options import Overrides, RestartFrom, Reuse
 from beadsmith.cli.run import run_verbs
 from beadsmith.errors import InputError, InterruptedRunError
 
@@ -34,6 +34,7 @@ def simulate(
         ),
     ] = None,
     restart_from: RestartFrom = None,
+    reuse: Reuse = None,
     start: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Start from this trajectory.", rich_help_panel=_FREE)
     ] = None,
@@ -76,7 +77,7 @@ def simulate(
                 f"'{target}' is no force field folder (it has no {FORCE_FIELD_FILE}), so '{used[0]}' means nothing",
                 fix="Give the force field folder, for example runs/methanol/force_field.",
             )
-        run_verbs("simulate", target, overrides, output, restart_from)
+        run_verbs("simulate", target, overrides, output, restart_from, reuse)
         return
     start_record = _read_start(start, frame, replicate, counts, density)
     _simulate_force_field(target, start_record, overrides or [], output or Path("simulation.h5"), temperature, seed)

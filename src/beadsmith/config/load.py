@@ -5,7 +5,7 @@ from pathlib import Path
 
 from beadsmith.config.build import build_settings, locate
 from beadsmith.config.consistency import check_consistency
-from beadsmith.config.document import read_document, set_value
+from beadsmith.config.document import Node, read_document, set_value
 from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
 
@@ -25,6 +25,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
     root = read_document(path)
     for option in overrides:
         root = set_value(root, option)
+    return build_config(root)
+
+
+def build_config(root: Node) -> RunSettings:
+    """Return the settings that a document describes.
+
+    Raises
+    ------
+    InputError : it cannot be used; the message names file and line.
+    """
     settings = build_settings(RunSettings, root)
     try:
         check_consistency(settings)

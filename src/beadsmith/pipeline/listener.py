@@ -22,6 +22,9 @@ class Listener(Protocol):
     def stage_skipped(self, stage: str) -> None:
         """Take the name of a stage whose inputs and outputs have not changed."""
 
+    def stage_taken(self, stage: str, folder: Path) -> None:
+        """Take the name of a stage whose result is that of another run folder."""
+
 
 class SilentListener:
     """Ignore all events: the default."""
@@ -38,3 +41,6 @@ class SilentListener:
 
     def stage_skipped(self, stage: str) -> None:
         """Ignore a skipped stage."""
+
+    def stage_taken(self, stage: str, folder: Path) -> None:
+        """Ignore a stage that is taken over."""

@@ -14,6 +14,7 @@ from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import read_json, write_json
 from beadsmith.mapping.apply import map_reference
 from beadsmith.pipeline.checks import collect_checks
+from beadsmith.pipeline.training_inputs import find_mapped, list_training_inputs, take_training
 from beadsmith.progress import Progress
 from beadsmith.report.build import build_report
 from beadsmith.sampling.run import sample
@@ -104,7 +105,12 @@ def needed_stages(settings: RunSettings, verbs: tuple[str, ...] = VERBS) -> list
         )
     last = max(VERBS.index(verb) for verb in verbs)
     stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last and stage.verb != absent]
-    return [stage for stage in stages if settings.network is not None or not stage.is_baseline]
+    return [stage for stage in stages if has_baseline(settings) or not stage.is_baseline]
+
+
+def has_baseline(settings: RunSettings) -> bool:
+    """Whether the pair spline is simulated beside a network."""
+    return settings.network is not None and settings.baseline
 
 
 def _sample(task: Task) -> dict[str, Any]:
@@ -150,11 +156,13 @@ def _map(task: Task) -> dict[str, Any]:
 
 def _train(task: Task) -> dict[str, Any]:
     settings = task.settings
+    if settings.trained_in is not None:
+        return take_training(Path(settings.trained_in), task.folder)
     summary = train(
         settings.training,
         settings.network,
         settings.prior,
-        (task.folder / MAPPED,),
+        (task.folder / MAPPED, *(find_mapped(path) for path in settings.train_with)),
         task.folder / FORCE_FIELD,
         baseline_output=task.folder / PAIR_SPLINE,
         seed=settings.seed,
@@ -188,9 +196,9 @@ def _simulate_with(task: Task, force_field: str, output: str) -> dict[str, Any]:
 
 
 def _evaluate(task: Task) -> dict[str, Any]:
-    simulations = {"network": task.folder / SIMULATION, "pair_spline": task.folder / BASELINE_SIMULATION}
-    if task.settings.network is None:
-        simulations = {"pair_spline": task.folder / SIMULATION}
+    simulations = {"pair_spline" if task.settings.network is None else "network": task.folder / SIMULATION}
+    if has_baseline(task.settings):
+        simulations["pair_spline"] = task.folder / BASELINE_SIMULATION
     evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
     write_json(task.folder / EVALUATION, evaluation)
     checks = collect_checks(evaluation, read_json(task.folder / TRAINING[0]), task.summaries)
@@ -246,11 +254,11 @@ STAGES = (
     Stage(
         name="train",
         verb="train",
-        keys=("seed", "prior", "network", "training", "start_from"),
+        keys=("seed", "prior", "network", "training", "start_from", "train_with", "trained_in"),
         inputs=(MAPPED,),
         outputs=(FORCE_FIELD, PAIR_SPLINE, *TRAINING),
         scratch=(CHECKPOINTS,),
-        list_external=lambda settings: [] if settings.start_from is None else [settings.start_from],
+        list_external=list_training_inputs,
         compute=_train,
     ),
     Stage(
@@ -275,7 +283,7 @@ STAGES = (
     Stage(
         name="evaluate",
         verb="evaluate",
-        keys=("network.kind", "evaluation"),
+        keys=("network.kind", "baseline", "evaluation"),
         inputs=(MAPPED, TRAINING[0], SIMULATION, BASELINE_SIMULATION),
         outputs=(EVALUATION, CHECKS),
         compute=_evaluate,

@@ -32,7 +32,7 @@ def finish(
 
     Raises
     ------
-    PhysicsError : every replica stopped.
+    PhysicsError : every replica stopped, unless the settings accept that and there are frames.
     """
     summary = {
         "n_steps": standing.state.step,
@@ -47,12 +47,13 @@ def finish(
         summary = _finish_ladders(standing, standing.exchanges, settings, store, summary)
     elif store.n_frames:
         store.finish({"settings": asdict(settings), "summary": summary})
-    if len(standing.stopped) == settings.replicas:
+    if len(standing.stopped) == settings.replicas and (settings.all_stopped == "fail" or not summary["n_frames"]):
         raise PhysicsError(
             f"all {settings.replicas} replicas stopped; the first was {standing.stopped[0].describe()}",
             where=str(store.path),
             fix="Use a shorter timestep (or, for brownian, more friction); if that does not help, the force field has "
             "no wall at short distances.",
+            summary=summary,
         )
     rate = standing.state.step / standing.seconds
     return summary | {"speed": _describe_speed(rate, settings, n_running=standing.state.n_replicas)}
@@ -70,7 +71,7 @@ def read_finished(output: Path, identity: str) -> dict[str, Any] | None:
     if metadata.get("identity") != identity:
         return None
     summary: dict[str, Any] = metadata["summary"]
-    if len(summary["stopped"]) == summary["n_replicas"]:
+    if len(summary["stopped"]) == summary["n_replicas"] and metadata["settings"].get("all_stopped") != "keep":
         return None
     return summary | {"speed": dict.fromkeys(("steps_per_second", "ns_per_day", "ns_per_day_all_replicas"))}
 

@@ -40,6 +40,8 @@ class SimulationSettings:
     """A replica with a bead that moves farther than this in one step is stopped."""
     max_temperature_ratio: float = 10.0
     """A replica whose kinetic temperature exceeds the heat bath's by this factor is stopped."""
+    all_stopped: Literal["fail", "keep"] = "fail"
+    """If every replica stops: an error, or go on with the frames before, for studies of stability."""
     precision: Literal["float32", "float64"] = "float32"
     """Precision of energies and forces; positions and velocities are always double."""
     device: str = "cpu"

@@ -1,0 +1,55 @@
+"""What training reads from outside its run folder: frames of other runs, a start, or a whole force field."""
+
+from pathlib import Path
+from typing import Any
+
+from beadsmith.config.settings import RunSettings
+from beadsmith.errors import InputError
+from beadsmith.io.links import link_tree
+
+_MAPPED = "mapped.h5"
+_REQUIRED = ("force_field", "training.json")
+_OPTIONAL = ("pair_spline", "training.csv")
+
+
+def list_training_inputs(settings: RunSettings) -> list[str]:
+    """Return the files and folders that the training of a configuration reads from elsewhere."""
+    if settings.trained_in is not None:
+        return [str(path) for path in _list_results(Path(settings.trained_in))]
+    start = [] if settings.start_from is None else [settings.start_from]
+    return [*start, *(str(find_mapped(entry)) for entry in settings.train_with)]
+
+
+def find_mapped(entry: str) -> Path:
+    """Return the mapped trajectory that a run folder holds, or the file itself.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
+    path = Path(entry)
+    path = path / _MAPPED if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"'{path}' does not exist", where="train_with", fix=f"Run 'beadsmith map {entry}' first.")
+    return path
+
+
+def take_training(source: Path, folder: Path) -> dict[str, Any]:
+    """Put the force fields and losses of another run folder into this one, and return what is said of them.
+
+    Raises
+    ------
+    InputError : nothing was trained there.
+    """
+    for path in _list_results(source):
+        link_tree(path, folder / path.name)
+    return {"trained_in": str(source)}
+
+
+def _list_results(source: Path) -> list[Path]:
+    for name in _REQUIRED:
+        if not (source / name).exists():
+            raise InputError(
+                f"'{source}' holds no '{name}'", where="trained_in", fix=f"Run 'beadsmith train {source}' first."
+            )
+    return [source / name for name in (*_REQUIRED, *_OPTIONAL) if (source / name).exists()]
