@@ -16,7 +16,7 @@ from beadsmith.mapping.apply import map_reference
 from beadsmith.mapping.frames import build_molecule_tree
 from beadsmith.mapping.settings import MappingSettings
 from beadsmith.trajectory import Trajectory, frame_fields
-from example_references import ALCOHOL, DIMER, build_topology, make_reference
+from example_references import ALCOHOL, DIMER, build_capped_alanine, build_topology, make_reference
 from example_systems import CELLS
 
 MIXTURE = build_topology(DIMER, ALCOHOL, DIMER, ALCOHOL, ALCOHOL)
@@ -295,3 +295,21 @@ def test_mapped_frames_are_a_trajectory_of_float32(tmp_path):
     mapped, _ = run(tmp_path, make_reference(MIXTURE))
     assert isinstance(mapped, Trajectory)
     assert mapped.positions.dtype == mapped.forces.dtype == np.float32
+
+
+def test_the_file_says_which_atoms_its_beads_are_made_of(tmp_path):
+    topology = build_capped_alanine(n_molecules=2)
+    _, summary = run(tmp_path, make_reference(topology), beads="backbone_cb")
+    with open_trajectory(tmp_path / "mapped.h5") as stored:
+        (molecule,) = stored.metadata["molecules"]
+    assert molecule["atoms"] == summary["molecules"][0]["atoms"]
+    assert molecule["atoms"]["members"] == [[4], [6], [8], [10], [14], [16]]
+    assert [molecule["atoms"]["names"][k] for k in (4, 8, 16)] == ["1:ACE:C", "2:ALA:CA", "3:NME:N"]
+    assert molecule["atoms"]["elements"][:3] == ["H", "C", "H"]
+    assert molecule["atoms"]["bonds"] == topology.bonds[(topology.bonds < 22).all(axis=1)].tolist()
+
+
+def test_masses_stand_for_elements_that_are_not_known(tmp_path):
+    topology = build_capped_alanine(elements=False)
+    _, summary = run(tmp_path, make_reference(topology), beads="backbone")
+    assert summary["molecules"][0]["atoms"]["elements"][:2] == ["1.01 u", "12.01 u"]

@@ -18,7 +18,7 @@ from beadsmith.io.h5md import StoredTrajectory, open_trajectory
 from beadsmith.io.parts import PartStore
 from beadsmith.mapping.aggregation import find_bias
 from beadsmith.mapping.beads import BeadTemplate, describe_beads, repeat_weights
-from beadsmith.mapping.coverage import describe_coverage
+from beadsmith.mapping.coverage import describe_coverage, name_atom
 from beadsmith.mapping.definitions import build_templates
 from beadsmith.mapping.formats import read_mapping_files
 from beadsmith.mapping.frames import build_molecule_tree, map_trajectory
@@ -265,7 +265,22 @@ def _describe(
                 "rigid_groups": template.rigid_groups.tolist(),
                 "position_weights": template.position_weights.tolist(),
                 "force_weights": block.tolist(),
+                "atoms": _describe_atoms(topology, template),
             }
             for template, block in zip(templates, weights, strict=True)
         ],
+    }
+
+
+def _describe_atoms(topology: Topology, template: BeadTemplate) -> dict[str, Any]:
+    """Return the atoms of a molecule, their bonds, and which belong to each bead: what the beads are chemically."""
+    sites = template.molecules.sites[0]
+    inside = np.isin(topology.bonds, sites).all(axis=1)
+    # where no elements are known, masses tell them apart
+    elements = [f"{mass:.2f} u" for mass in topology.masses] if topology.elements is None else topology.elements
+    return {
+        "names": [name_atom(topology, site) for site in sites.tolist()],
+        "elements": [elements[site] for site in sites.tolist()],
+        "bonds": np.searchsorted(sites, topology.bonds[inside]).tolist(),
+        "members": [np.flatnonzero(row).tolist() for row in template.members],
     }

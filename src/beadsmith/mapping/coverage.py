@@ -31,14 +31,14 @@ def describe_coverage(topology: Topology, templates: tuple[BeadTemplate, ...]) -
                 "name": kind.name,
                 "count": kind.n_molecules,
                 "n_beads": 0 if template is None else template.n_beads,
-                "in_no_bead": [_name_atom(topology, site) for site in sites[counts == 0].tolist()],
-                "in_several_beads": [_name_atom(topology, site) for site in sites[counts > 1].tolist()],
+                "in_no_bead": [name_atom(topology, site) for site in sites[counts == 0].tolist()],
+                "in_several_beads": [name_atom(topology, site) for site in sites[counts > 1].tolist()],
             }
         )
     return {"molecules": kinds, "mass_fraction": mapped_mass / topology.total_mass}
 
 
-def _name_atom(topology: Topology, site: int) -> str:
+def name_atom(topology: Topology, site: int) -> str:
     """Return NUMBER:RESIDUE:NAME, the residue counted within its molecule."""
     molecule = np.searchsorted(topology.molecule_index, topology.molecule_index[site])
     number = topology.residue_index[site] - topology.residue_index[molecule] + 1
