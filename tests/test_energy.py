@@ -11,6 +11,7 @@ from beadsmith.batch import build_batch
 from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict, predict_network, trust_fused
 from beadsmith.errors import InputError
 from beadsmith.neighbors import find_pairs, pair_vectors
+from beadsmith.thermal_form import ThermalForm
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid
 from example_systems import CELLS, make_batch
 
@@ -68,6 +69,7 @@ class Model:
 
     prior: list = field(default_factory=list)
     network: AbstractNetwork | None = None
+    thermal_form: ThermalForm = field(default_factory=ThermalForm)
 
 
 MODELS = {

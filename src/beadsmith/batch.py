@@ -112,6 +112,10 @@ def build_batch(
         raise InputError("a batch needs at least one frame")
     n_sites = topology.n_sites
 
+    temperature = np.full(n_systems, trajectory.state_point.temperature)
+    if trajectory.temperature is not None:
+        temperature = trajectory.temperature[frames]
+
     def integer(values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.int64, device=device)
 
@@ -129,7 +133,7 @@ def build_batch(
         system_index=integer(np.repeat(np.arange(n_systems), n_sites)),
         molecule_index=repeated(topology.molecule_index, topology.n_molecules),
         cell=None if trajectory.cell is None else real(trajectory.cell[frames]),
-        temperature=real(np.full(n_systems, trajectory.state_point.temperature)),
+        temperature=real(temperature),
         bonds=repeated(topology.bonds, n_sites),
         angles=repeated(topology.angles, n_sites),
         dihedrals=repeated(topology.dihedrals, n_sites),

@@ -17,6 +17,7 @@ from beadsmith.batch import Batch, Pairs, Prediction
 from beadsmith.errors import BeadsmithError
 from beadsmith.kernels.pair_sums import sum_forces, sum_virial
 from beadsmith.neighbors import find_vectors, pairs_within
+from beadsmith.thermal_form import ThermalForm
 
 _FUSED_TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 """Largest rounding error of forces, relative to the largest force of a frame, unless plain torch rounds worse."""
@@ -145,6 +146,10 @@ class EnergyModel(Protocol):
     def network(self) -> AbstractNetwork | None:
         """The learned part, or None."""
 
+    @property
+    def thermal_form(self) -> ThermalForm:
+        """How the network's channels depend on temperature."""
+
 
 def predict(
     force_field: EnergyModel,
@@ -159,18 +164,25 @@ def predict(
     Parameters
     ----------
     force_field : Prior terms and network.
-    batch : Systems.
+    batch : Systems; where the network's channels depend on temperature, each has the potential of its own temperature.
     pairs : Their pairs; lists longer than the cutoffs (Verlet skin) are allowed.
-    channel_weights : Weight of each network channel at each site; all ones if None.
+    channel_weights : Weight of each network channel at each site; those of the free energy W(R;T) if None.
     create_graph : Keep the graph of the network's part for a gradient with respect to its parameters.
         The prior is fixed and never carries a graph.
     """
     prediction = predict_prior(list(force_field.prior), batch, pairs)
     if force_field.network is None:
         return prediction
-    return _add(
+    if channel_weights is None and force_field.thermal_form.depends_on_temperature:
+        channel_weights = spread_weights(force_field.thermal_form.free_energy_weights(batch.temperature), batch)
+    return add_predictions(
         prediction, predict_network(force_field.network, batch, pairs, channel_weights, create_graph=create_graph)
     )
+
+
+def spread_weights(weights: Float[Tensor, "systems channels"], batch: Batch) -> Float[Tensor, "sites channels"]:
+    """Return the channel weights of each site from those of its system, in the precision of the positions."""
+    return weights.to(batch.positions.dtype).index_select(0, batch.system_index)
 
 
 def predict_network(
@@ -281,10 +293,11 @@ def predict_prior(terms: list[AbstractEnergyTerm], batch: Batch, pairs: Pairs) -
     plain = [term for term in terms if type(term).predict is AbstractEnergyTerm.predict]
     parts = [_differentiate(plain, batch, pairs)] if plain or not terms else []
     parts += [term.predict(batch, pairs) for term in terms if type(term).predict is not AbstractEnergyTerm.predict]
-    return reduce(_add, parts)
+    return reduce(add_predictions, parts)
 
 
-def _add(one: Prediction, other: Prediction) -> Prediction:
+def add_predictions(one: Prediction, other: Prediction) -> Prediction:
+    """Return the sum of two parts of a prediction."""
     return Prediction(
         energy=one.energy + other.energy, forces=one.forces + other.forces, virial=one.virial + other.virial
     )

@@ -20,16 +20,19 @@ from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, predict
 from beadsmith.errors import InputError
 from beadsmith.io.records import hash_file, read_json, replacing, topology_from_json, topology_to_json, write_json
 from beadsmith.networks.kinds import NETWORKS
+from beadsmith.networks.typed_network import AbstractTypedNetwork
 from beadsmith.priors.bonded_splines import AngleSpline, BondSpline
 from beadsmith.priors.coordinate_series import CoordinateSeries
 from beadsmith.priors.fourier import FourierDihedrals, FourierImpropers
 from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds, HarmonicImpropers
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
+from beadsmith.thermal_form import ThermalForm
 from beadsmith.topology import Topology, group_equal_molecules
 from beadsmith.trajectory import StatePoint
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Written; version 1, without a thermal form, is read as well."""
 
 _TERMS: dict[str, type[AbstractEnergyTerm]] = {
     "angle_spline": AngleSpline,
@@ -74,10 +77,18 @@ class ForceFieldRecord:
 
 
 class ForceField(nn.Module):
-    """A coarse-grained force field: fixed prior terms plus an optional network."""
+    """A coarse-grained force field: fixed prior terms plus an optional network.
+
+    The thermal form adds up the channels of the network, with weights that may depend on temperature. The prior does
+    not depend on it: all of it is energy, none of it entropy.
+    """
 
     def __init__(
-        self, prior: list[AbstractEnergyTerm], network: AbstractNetwork | None, record: ForceFieldRecord
+        self,
+        prior: list[AbstractEnergyTerm],
+        network: AbstractNetwork | None,
+        record: ForceFieldRecord,
+        thermal_form: ThermalForm | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -86,17 +97,26 @@ class ForceField(nn.Module):
         prior : Fixed energy terms, possibly none.
         network : Learned part, or None for a classical force field.
         record : Templates, state points and provenance.
+        thermal_form : How the network depends on temperature; None if it does not.
 
         Raises
         ------
-        InputError : neither a prior term nor a network is given.
+        InputError : neither a prior term nor a network is given, or the network has not the channels of the form.
         """
         super().__init__()
+        thermal_form = thermal_form or ThermalForm()
         if not prior and network is None:
             raise InputError("a force field needs a prior term or a network")
+        n_channels = 1 if network is None else network.n_channels
+        if n_channels != thermal_form.n_channels:
+            raise InputError(
+                f"thermal form '{thermal_form.kind}' needs a network of {thermal_form.n_channels} channels, "
+                + ("there is no network" if network is None else f"this one has {n_channels}")
+            )
         self.prior: Iterable[AbstractEnergyTerm] = cast("Iterable[AbstractEnergyTerm]", nn.ModuleList(prior))
         self.network = network
         self.record = record
+        self.thermal_form = thermal_form
 
     @property
     def type_names(self) -> tuple[str, ...]:
@@ -125,6 +145,36 @@ class ForceField(nn.Module):
     def forward(self, batch: Batch, pairs: Pairs) -> Prediction:
         """Return energy, forces and virial; see `beadsmith.energy.predict`."""
         return predict(self, batch, pairs)
+
+
+def fix_temperature(force_field: ForceField, temperature: float | None, *, where: str | None = None) -> ForceField:
+    """Return the force field of one temperature: the same prior, and a network whose channels are merged into one.
+
+    Exact, and as fast as a force field that never knew of temperature. One that does not depend on it is returned as it
+    is, whatever the temperature.
+
+    Parameters
+    ----------
+    force_field : Force field; it is not changed.
+    temperature : Temperature [K]; None is allowed where it does not matter.
+    where : Source of the temperature, for the error message.
+
+    Raises
+    ------
+    InputError : the force field depends on temperature and none, or none above zero, is given.
+    """
+    form, network = force_field.thermal_form, force_field.network
+    if not form.depends_on_temperature:
+        return force_field
+    trained = ", ".join(f"{value:g} K" for value in sorted({point.temperature for point in force_field.state_points}))
+    if temperature is None or not 0.0 < temperature < float("inf"):
+        given = "no temperature is given" if temperature is None else f"temperature is {temperature:g} K, expected > 0"
+        raise InputError(
+            f"the force field depends on temperature, and {given}", where=where, fix=f"It was trained at {trained}."
+        )
+    assert isinstance(network, AbstractTypedNetwork)
+    weights = form.free_energy_weights(torch.tensor([temperature], dtype=torch.float64))[0]
+    return ForceField(list(force_field.prior), network.merge_channels(weights), force_field.record)
 
 
 def adopt_topology(topology: Topology, force_field: ForceField, *, where: str = "topology") -> Topology:
@@ -185,6 +235,7 @@ def save_force_field(force_field: ForceField, folder: Path) -> None:
             "cutoff": force_field.cutoff,
             "prior": [{"kind": term.kind, **term.to_config()} for term in force_field.prior],
             "network": None if network is None else {"kind": network.kind, **network.to_config()},
+            "thermal_form": force_field.thermal_form.to_json(),
             "templates": [topology_to_json(template) for template in record.templates],
             "state_points": [asdict(point) for point in record.state_points],
             "shortest_distances": record.shortest_distances,
@@ -205,9 +256,9 @@ def load_force_field(folder: Path) -> ForceField:
     data = read_json(folder / "force_field.json")
     where = f"'{folder}'"
     version = data.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise InputError(
-            f"force field has format version {version}, this beadsmith reads {FORMAT_VERSION}",
+            f"force field has format version {version}, this beadsmith reads 1 to {FORMAT_VERSION}",
             where=where,
             fix="Use the beadsmith version that wrote it, or train again.",
         )
@@ -228,7 +279,8 @@ def load_force_field(folder: Path) -> ForceField:
         )
         prior = [_build(_TERMS, entry) for entry in data["prior"]]
         network = None if data["network"] is None else _build(NETWORKS, data["network"])
-        force_field = ForceField(prior, network, record)
+        form = ThermalForm(**data["thermal_form"]) if version > 1 else ThermalForm()
+        force_field = ForceField(prior, network, record, form)
         weights = safetensors.torch.load_file(weights_file)
         force_field.load_state_dict(_as_stored(force_field, weights))
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:

@@ -26,6 +26,7 @@ def build_ase_calculator(
     force_field: ForceField,
     frame: Trajectory,
     *,
+    temperature: float | None = None,
     precision: Precision = "float32",
     device: torch.device | str = "cpu",
 ) -> "Calculator":
@@ -38,15 +39,17 @@ def build_ase_calculator(
     ----------
     force_field : Force field; it is copied.
     frame : Names the beads, in the order of the atoms.
+    temperature : Temperature [K] of a force field that depends on it; of no meaning for others.
     precision : Precision of energies and forces.
     device : Where to compute.
 
     Raises
     ------
-    InputError : ASE is not installed, or the frame does not fit the force field.
+    InputError : ASE is not installed, the frame does not fit the force field, or it depends on temperature and none is
+        given.
     """
     calculators = _import_ase().calculators.calculator
-    evaluate = build_evaluator(force_field, frame, precision=precision, device=device)
+    evaluate = build_evaluator(force_field, frame, temperature=temperature, precision=precision, device=device)
     has_stress = frame.topology.n_molecules == frame.n_sites
     properties = ["energy", "free_energy", "forces"] + (["stress"] if has_stress else [])
 
@@ -172,7 +175,8 @@ folder = Path(__file__).parent
 n_steps = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
 start = read_trajectory(folder / "start.h5")
 atoms = build_ase_atoms(start)
-atoms.calc = build_ase_calculator(load_force_field(folder / "force_field"), start)
+force_field = load_force_field(folder / "force_field")
+atoms.calc = build_ase_calculator(force_field, start, temperature=TEMPERATURE)
 random = np.random.RandomState(SEED)
 MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=random)
 dynamics = Langevin(atoms, TIMESTEP, temperature_K=TEMPERATURE, friction=FRICTION, fixcm=False, rng=random)

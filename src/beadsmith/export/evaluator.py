@@ -10,7 +10,7 @@ import torch
 
 from beadsmith.batch import Batch, Prediction, build_batch
 from beadsmith.energy import predict
-from beadsmith.force_field import ForceField, adopt_topology
+from beadsmith.force_field import ForceField, adopt_topology, fix_temperature
 from beadsmith.neighbors import SkinList, build_skin_list, is_covering
 from beadsmith.topology import Topology
 from beadsmith.trajectory import Trajectory
@@ -26,6 +26,7 @@ def build_evaluator(
     force_field: ForceField,
     frame: Trajectory,
     *,
+    temperature: float | None = None,
     precision: Precision = "float32",
     device: torch.device | str = "cpu",
     skin: float = 0.1,
@@ -39,16 +40,18 @@ def build_evaluator(
     ----------
     force_field : Force field; it is copied.
     frame : Names the beads; its positions and cell do not matter.
+    temperature : Temperature [K] of a force field that depends on it; of no meaning for others.
     precision : Precision of energies and forces.
     device : Where to compute.
     skin : Distance beyond the cutoff up to which neighbours are kept between searches [nm].
 
     Raises
     ------
-    InputError : the frame holds beads or molecules that the force field does not know.
+    InputError : the frame holds beads or molecules that the force field does not know, or it depends on temperature and
+        none is given.
     """
     dtype = getattr(torch, precision)
-    model = copy.deepcopy(force_field).to(device, dtype).eval().requires_grad_(False)
+    model = copy.deepcopy(fix_temperature(force_field, temperature)).to(device, dtype).eval().requires_grad_(False)
     topology = adopt_topology(frame.topology, force_field)
     batch = build_batch(replace(frame, topology=topology), np.array([0]), device=device, dtype=dtype)
     skin_list: SkinList | None = None

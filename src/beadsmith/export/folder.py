@@ -8,7 +8,7 @@ import numpy as np
 
 from beadsmith import __version__
 from beadsmith.errors import InputError
-from beadsmith.force_field import ForceField, adopt_topology, save_force_field
+from beadsmith.force_field import ForceField, adopt_topology, fix_temperature, save_force_field
 from beadsmith.io.h5md import open_trajectory, write_trajectory
 from beadsmith.io.records import describe_os_error, write_bytes
 from beadsmith.trajectory import Trajectory
@@ -46,13 +46,15 @@ def write_export_folder(
     script : Name of the script.
     force_field : Force field to copy into the folder.
     start : The frame to start from.
-    temperature : Temperature of the script [K]; that of the first training state point if not given.
+    temperature : Temperature of the script [K]; that of the first training state point if not given, but a force field
+        that depends on temperature wants one.
     template : The script with ``$$temperature`` and ``$$version`` in it.
 
     Raises
     ------
-    InputError : the folder cannot be written to, or the temperature is not positive.
+    InputError : the folder cannot be written to, or the temperature is not positive or must be given.
     """
+    fix_temperature(force_field, temperature)
     if temperature is None:
         temperature = force_field.state_points[0].temperature
     if not temperature > 0.0:

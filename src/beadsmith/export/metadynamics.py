@@ -168,7 +168,8 @@ def run_metadynamics(
         )
     found = []
     for run in range(settings.runs):
-        system, topology = build_openmm_system(force_field, starts.select(slice(0, 1)), precision=precision)
+        first = starts.select(slice(0, 1))
+        system, topology = build_openmm_system(force_field, first, temperature=temperature, precision=precision)
         variables = [_make_variable(*pair) for pair in zip(settings.coordinates, coordinates, strict=True)]
         bias = openmm.app.Metadynamics(
             system, variables, temperature, settings.bias_factor, settings.height, settings.n_steps_between

@@ -26,6 +26,7 @@ def build_openmm_system(
     force_field: ForceField,
     frame: Trajectory,
     *,
+    temperature: float | None = None,
     precision: Precision = "float32",
     device: torch.device | str = "cpu",
 ) -> tuple[openmm.System, openmm.app.Topology]:
@@ -38,14 +39,16 @@ def build_openmm_system(
     ----------
     force_field : Force field; it is copied.
     frame : Beads and cell; its first frame counts.
+    temperature : Temperature [K] of a force field that depends on it; of no meaning for others.
     precision : Precision of energies and forces.
     device : Where the force field is computed, whatever the OpenMM platform.
 
     Raises
     ------
-    InputError : the frame holds beads or molecules that the force field does not know.
+    InputError : the frame holds beads or molecules that the force field does not know, or it depends on temperature and
+        none is given.
     """
-    evaluate = build_evaluator(force_field, frame, precision=precision, device=device)
+    evaluate = build_evaluator(force_field, frame, temperature=temperature, precision=precision, device=device)
     topology = adopt_topology(frame.topology, force_field)
     is_periodic = frame.cell is not None
 
@@ -141,7 +144,7 @@ from beadsmith.export.openmm import build_openmm_system
 from beadsmith.force_field import load_force_field
 from beadsmith.io.h5md import read_trajectory
 
-TEMPERATURE = $temperature * unit.kelvin
+TEMPERATURE = $temperature  # K
 FRICTION = 2.0 / unit.picosecond
 TIMESTEP = 5.0 * unit.femtosecond
 SAVE_EVERY = 40
@@ -150,14 +153,15 @@ SEED = 1
 folder = Path(__file__).parent
 n_steps = int(sys.argv[1]) if len(sys.argv) > 1 else 20000
 start = read_trajectory(folder / "start.h5")
-system, topology = build_openmm_system(load_force_field(folder / "force_field"), start)
-integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, FRICTION, TIMESTEP)
+force_field = load_force_field(folder / "force_field")
+system, topology = build_openmm_system(force_field, start, temperature=TEMPERATURE)
+integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE * unit.kelvin, FRICTION, TIMESTEP)
 integrator.setRandomNumberSeed(SEED)
 # one Python force: the other platforms add overhead and no speed
 platform = openmm.Platform.getPlatformByName("Reference")
 simulation = openmm.app.Simulation(topology, system, integrator, platform)
 simulation.context.setPositions(start.positions[0].astype(float) * unit.nanometer)
-simulation.context.setVelocitiesToTemperature(TEMPERATURE, SEED)
+simulation.context.setVelocitiesToTemperature(TEMPERATURE * unit.kelvin, SEED)
 simulation.reporters.append(openmm.app.DCDReporter(str(folder / "trajectory.dcd"), SAVE_EVERY))
 simulation.reporters.append(
     openmm.app.StateDataReporter(

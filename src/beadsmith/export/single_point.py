@@ -12,7 +12,7 @@ from beadsmith.batch import build_batch
 from beadsmith.energy import predict
 from beadsmith.errors import InputError
 from beadsmith.export.evaluator import Precision, molecule_images
-from beadsmith.force_field import ForceField, adopt_topology
+from beadsmith.force_field import ForceField, adopt_topology, fix_temperature
 from beadsmith.neighbors import build_skin_list
 from beadsmith.trajectory import Trajectory
 from beadsmith.units import ANGSTROM, ELECTRONVOLT
@@ -31,7 +31,12 @@ class SinglePoint:
 
 
 def compute_single_point(
-    force_field: ForceField, frame: Trajectory, *, engine: str = "beadsmith", precision: Precision = "float32"
+    force_field: ForceField,
+    frame: Trajectory,
+    *,
+    engine: str = "beadsmith",
+    temperature: float | None = None,
+    precision: Precision = "float32",
 ) -> SinglePoint:
     """Return energy and forces of the first frame of a trajectory as an engine computes them.
 
@@ -40,15 +45,17 @@ def compute_single_point(
     force_field : Force field.
     frame : Beads, positions and cell.
     engine : ``"beadsmith"`` (its own simulation's call), ``"openmm"`` or ``"ase"``.
+    temperature : Temperature [K] of a force field that depends on it; of no meaning for others.
     precision : Precision of energies and forces.
 
     Raises
     ------
-    InputError : the engine is unknown or not installed, or the frame does not fit the force field.
+    InputError : the engine is unknown or not installed, the frame does not fit the force field, or it depends on
+        temperature and none is given.
     """
     if engine not in _ENGINES:
         raise InputError(f"engine is '{engine}', expected one of {', '.join(_ENGINES)}")
-    energy, forces = _ENGINES[engine](force_field, frame.select(slice(0, 1)), precision)
+    energy, forces = _ENGINES[engine](fix_temperature(force_field, temperature), frame.select(slice(0, 1)), precision)
     return SinglePoint(engine=engine, energy=energy, forces=forces)
 
 

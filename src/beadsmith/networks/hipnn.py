@@ -131,6 +131,11 @@ class Hipnn(AbstractTypedNetwork):
             block.initialise_(generator)
             initialise_linear_(readout, generator)
 
+    def channel_axes(self) -> dict[str, int]:
+        """Return the weights of all readouts."""
+        blocks = [f"readouts.{k}.{part}" for k in range(len(self.readouts)) for part in ("weight", "bias")]
+        return dict.fromkeys(["type_readout.weight", *blocks], 0)
+
     def forward(
         self,
         types: Int[Tensor, "sites"],

@@ -189,6 +189,11 @@ class Mace(AbstractTypedNetwork):
         for layer in self._layers():
             layer.contraction.initialise_(generator)
 
+    def channel_axes(self) -> dict[str, int]:
+        """Return the last matrices of all readouts."""
+        axes = {f"readouts.{k}": 1 for k in range(len(self.readouts))}
+        return axes | ({"last_readout.1": 1} if len(self.last_readout) else {})
+
     def forward(
         self,
         types: Int[Tensor, "sites"],

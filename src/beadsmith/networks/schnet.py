@@ -193,6 +193,10 @@ class Schnet(AbstractTypedNetwork):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    def channel_axes(self) -> dict[str, int]:
+        """Return the weights of the last layer of the output network."""
+        return {"readout.weight": 0, "readout.bias": 0}
+
     def forward(
         self,
         types: Int[Tensor, "sites"],

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
@@ -38,6 +40,29 @@ class AbstractTypedNetwork(AbstractNetwork):
     @abstractmethod
     def initialise_(self, generator: torch.Generator) -> None:
         """Draw all weights from a generator on the CPU."""
+
+    @abstractmethod
+    def channel_axes(self) -> dict[str, int]:
+        """Return the names of the weights that have one entry for each channel, and the axis of the channels.
+
+        The energies must be linear in all of them together, and in no other weight may a channel differ from another.
+        """
+
+    @torch.no_grad()
+    def merge_channels(self, weights: Float[Tensor, "channels"]) -> Self:
+        """Return a frozen network of one channel, the sum of this one's channels with fixed weights.
+
+        The sum is taken in the last, linear layers, so it is exact up to one rounding, and costs nothing afterwards.
+        """
+        merged = type(self)(self.settings, self.type_names, 1)
+        axes, state = self.channel_axes(), self.state_dict()
+        for name, axis in axes.items():
+            summed = torch.tensordot(weights.double().to(state[name].device), state[name].double(), dims=([0], [axis]))
+            state[name] = summed.unsqueeze(axis).to(state[name].dtype)
+        like = next(self.parameters())
+        merged.to(like.device, like.dtype).load_state_dict(state)
+        merged.is_fused = self.is_fused
+        return merged.eval().requires_grad_(False)
 
     def to_config(self) -> dict[str, Any]:
         """Return the architecture as JSON."""
