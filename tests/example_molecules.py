@@ -1,5 +1,7 @@
 """Synthetic molecules with known distributions: capped amino acids of any phi and psi, and chains of alpha carbons."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from beadsmith.topology import Topology
@@ -111,3 +113,33 @@ def make_two_states(generator, *, n_frames, leave, starts=None):
         states[:, frame] = state
         state = np.where(generator.random(len(state)) < leave[state], 1 - state, state)
     return states
+
+
+SIX_NAMES = ("C", "N", "CA", "CB", "C", "N")
+SIX_BONDS = ((0, 1), (1, 2), (2, 3), (2, 4), (4, 5))
+
+
+def make_six_beads(phi, psi, *, hand=1.0, noise=0.0, seed=0):
+    """Return positions (n_frames, 6, 3) of C N CA CB C N; `hand` 1 puts CB where an L residue has it, −1 the D one."""
+    chain = make_backbone(phi, psi)
+    n, ca, c = chain[:, 1], chain[:, 2], chain[:, 3]
+    to_n, to_c = ((end - ca) / np.linalg.norm(end - ca, axis=1, keepdims=True) for end in (n, c))
+    outwards = to_n + to_c
+    outwards /= -np.linalg.norm(outwards, axis=1, keepdims=True)
+    upwards = np.cross(to_n, to_c)
+    upwards /= np.linalg.norm(upwards, axis=1, keepdims=True)
+    side = np.broadcast_to(np.asarray(hand, dtype=float), (len(chain),))[:, None]
+    beta = ca + 0.153 * (0.577 * outwards + 0.816 * side * upwards)
+    positions = np.stack([chain[:, 0], n, ca, beta, c, chain[:, 4]], axis=1)
+    return positions + np.random.default_rng(seed).normal(0.0, noise, positions.shape)
+
+
+def make_six_topology(type_names=None, *, copies=1):
+    """Return the topology of capped alanine as six beads; a type is a name where none are given, else one for each."""
+    names = SIX_NAMES if type_names is None else type_names
+    chain = make_topology(SIX_NAMES, (0, 1, 1, 1, 1, 2), copies=copies)
+    used = tuple(dict.fromkeys(names))
+    bonds = np.concatenate([np.array(SIX_BONDS, dtype=np.int64) + 6 * copy for copy in range(copies)])
+    nothing = {name: np.zeros((0, width), dtype=np.int64) for name, width in (("angles", 3), ("dihedrals", 4))}
+    types = np.array([used.index(name) for name in names] * copies)
+    return replace(chain, types=types, type_names=used, bonds=bonds, **nothing)

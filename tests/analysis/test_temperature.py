@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from beadsmith.analysis.temperature import count_degrees_of_freedom, kinetic_temperatures
+from beadsmith.analysis.temperature import count_degrees_of_freedom, find_hottest_frame, kinetic_temperatures
 from beadsmith.errors import InputError
 from example_trajectories import TEMPERATURE, make_ideal_gas, make_random_walk, make_trajectory
 
@@ -29,3 +29,20 @@ def test_a_trajectory_without_velocities_has_no_temperature():
     trajectory = make_random_walk(np.random.default_rng(2), diffusion=0.001, n_frames=4)
     with pytest.raises(InputError, match="no velocities"):
         count_degrees_of_freedom(trajectory)
+
+
+@pytest.mark.parametrize(("degrees", "n_frames"), [(3, 1000), (18, 20_000)])
+def test_the_hottest_frame_of_thermal_velocities_is_one_that_chance_explains(degrees, n_frames):
+    generator = np.random.default_rng(3)
+    # f T/T0 is a sum of f squares of normal numbers; in a thousandth of all runs the hottest is beyond the limit
+    values = TEMPERATURE * (generator.normal(size=(n_frames, degrees)) ** 2).mean(axis=1)
+    found = find_hottest_frame({"time": np.arange(n_frames), "kinetic_temperature": values}, degrees, TEMPERATURE)
+    assert found["value"] == values.max()
+    assert found["time"]["value"] == values.argmax()
+    # a few beads are at twice the target by chance alone
+    assert 2.0 * TEMPERATURE < found["value"] < found["by_chance"]["value"]
+
+
+def test_chance_makes_a_liquid_hardly_hotter_than_its_target():
+    series = {"time": np.arange(1000), "kinetic_temperature": np.full(1000, TEMPERATURE)}
+    assert find_hottest_frame(series, 900, TEMPERATURE)["by_chance"]["value"] < 1.3 * TEMPERATURE

@@ -1,14 +1,16 @@
 """The verb `evaluate`: measure the reference and every simulation in the same way, and hold them against each other.
 
 Every trajectory is read block by block. What applies to it is measured: structure, motion and pressure where there
-are several molecules, coordinates and free energies where molecules have several beads (`molecules`). The result is
-one JSON object; every number in it is a `Measurement` (value, standard error, unit, number of samples).
+are several molecules, coordinates and free energies where molecules have several beads (`molecules`), bonds and nearest
+neighbours where there are bonds. The result is one JSON object; every number in it is a `Measurement` (value, standard
+error, unit, number of samples).
 """
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from beadsmith.analysis.bond_identity import BondIdentity, follow_bonds, survey_bonds
 from beadsmith.analysis.comparison import (
     divide,
     expected_difference,
@@ -121,10 +123,16 @@ def evaluate(
         n_blocks=settings.n_blocks,
         discard={name: _discarded(name, settings) for name in paths},
     )
+    bonds = _follow_bonds(paths)
     return {
         "settings": asdict(settings),
         "systems": {
-            name: {**system.to_json(), "molecules": molecules.systems[name]} for name, system in measured.items()
+            name: {
+                **system.to_json(),
+                "molecules": molecules.systems[name],
+                "bond_identity": bonds[name].to_json() if name in bonds else None,
+            }
+            for name, system in measured.items()
         },
         "comparisons": {
             name: {
@@ -168,6 +176,19 @@ def _inspect(paths: dict[str, Path], settings: EvaluationSettings) -> _Plan:
                 longest = available_lag(stored.times[kept], segment[kept], wanted=longest)
     assert bins is not None
     return _Plan(bins=bins, n_frames=n_frames, fit_window=(min(settings.diffusion_start, 0.5 * longest), longest))
+
+
+def _follow_bonds(paths: dict[str, Path]) -> dict[str, BondIdentity]:
+    """Return what became of the bonds in every trajectory, equilibration included; nothing where there are none."""
+    with open_trajectory(paths["reference"]) as stored:
+        survey = survey_bonds(stored)
+    if survey is None:
+        return {}
+    found = {}
+    for name, path in paths.items():
+        with open_trajectory(path) as stored:
+            found[name] = follow_bonds(stored, survey)
+    return found
 
 
 def _discarded(name: str, settings: EvaluationSettings) -> float:

@@ -20,7 +20,7 @@ from beadsmith.analysis.structure import (
     find_first_peak,
     radial_distributions,
 )
-from beadsmith.analysis.temperature import count_degrees_of_freedom, kinetic_temperatures
+from beadsmith.analysis.temperature import count_degrees_of_freedom, find_hottest_frame, kinetic_temperatures
 from beadsmith.analysis.thermodynamics import measure_drift, measure_mean, pressures
 from beadsmith.errors import InputError
 from beadsmith.io.h5md import StoredTrajectory
@@ -64,6 +64,8 @@ class SystemMeasurements:
     """Smallest distance in any frame by pair of types [nm]."""
     scalars: dict[str, Measurement | None]
     """``kinetic_temperature``, ``pressure``, ``energy``, ``energy_drift``; None where the file lacks the field."""
+    hottest: dict[str, Any] | None
+    """The frame of the highest kinetic temperature [K]: ``value``, ``time``, and what chance makes of it."""
     forces: dict[str, dict[str, Measurement]]
     """Moments of the forces by site type; empty where the file has none."""
     displacements: dict[str, Displacement]
@@ -94,6 +96,7 @@ class SystemMeasurements:
                 for label, value in self.closest.items()
             },
             **{name: None if value is None else value.to_json() for name, value in self.scalars.items()},
+            "hottest_frame": self.hottest,
             "forces": {
                 name: {key: value.to_json() for key, value in entry.items()} for name, entry in self.forces.items()
             },
@@ -174,6 +177,7 @@ def measure_trajectory(
         angular=angular_distributions(structure, bins, topology),
         closest=closest_pairs(closest, topology),
         scalars=_measure_scalars(series, n_blocks),
+        hottest=None if degrees is None else find_hottest_frame(series, degrees, stored.state_point.temperature),
         forces=measure_forces([block.forces for block in blocks if block.forces]),
         displacements=displacements,
         no_diffusion=no_diffusion,

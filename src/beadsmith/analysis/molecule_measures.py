@@ -1,4 +1,4 @@
-"""Distributions, free-energy surfaces, basin populations and handedness of one kind of molecule in one trajectory."""
+"""Distributions, free-energy surfaces, basins, stereocentres and helices of one kind of molecule in one trajectory."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from beadsmith.analysis.blocks import BlockCounts, count_samples, measure_average
+from beadsmith.analysis.blocks import BlockCounts, count_samples, jackknife, measure_average
 from beadsmith.analysis.coordinates import Coordinate, is_inside
 from beadsmith.analysis.definitions import BasinDefinition, MoleculeSettings
 from beadsmith.analysis.distribution import Measurement
 from beadsmith.analysis.free_energy import build_curve, build_surface, find_bins, measure_asymmetry, measure_halves
+from beadsmith.analysis.helices import IS_HELICAL
 from beadsmith.analysis.molecule_plan import MoleculePlan
 from beadsmith.analysis.molecule_series import MoleculeSeries
+from beadsmith.analysis.stereocentres import CentreMeasurement, measure_centre
 from beadsmith.units import thermal_energy
 
 Limits = dict[str, tuple[float, float]]
@@ -86,6 +88,24 @@ class Surface:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Helices:
+    """Helices of a chain of alpha carbons: frames whose helicity is above a half."""
+
+    helical: Measurement
+    """Fraction of the frames that are helical."""
+    left_handed: Measurement | None
+    """Fraction of the helical frames whose handedness is negative; None where no frame is helical."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return both as a JSON-ready dictionary."""
+        return {
+            "threshold": IS_HELICAL,
+            "helical": self.helical.to_json(),
+            "left_handed": to_json_or_none(self.left_handed),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class MoleculeMeasurements:
     """Everything measured on one kind of molecule in one trajectory."""
 
@@ -107,6 +127,10 @@ class MoleculeMeasurements:
     """Population of each basin."""
     definitions: tuple[BasinDefinition, ...]
     """The ranges of the basins."""
+    centres: dict[str, CentreMeasurement]
+    """The hand of each stereocentre."""
+    helices: Helices | None
+    """How helical the chain is and of which hand; None where it has no five alpha carbons."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all measurements as a JSON-ready dictionary; surfaces with the first number of bins."""
@@ -116,7 +140,12 @@ class MoleculeMeasurements:
             first = next(iter(surface.counts))
             names = (surface.x.name, surface.y.name)
             drawn = build_surface(surface.counts[first], names, surface.edges[first], thermal_energy=kT)
-            surfaces[label] = {**drawn.to_json(), "units": [surface.x.unit, surface.y.unit]}
+            odd = surface.odd_axes
+            surfaces[label] = {
+                **drawn.to_json(),
+                "units": [surface.x.unit, surface.y.unit],
+                "asymmetry": measure_asymmetry(surface.counts[first], odd).to_json() if odd else None,
+            }
         return {
             "n_copies": self.n_copies,
             "n_frames": self.n_frames,
@@ -126,6 +155,8 @@ class MoleculeMeasurements:
             "surfaces": surfaces,
             "basins": {name: value.to_json() for name, value in self.basins.items()},
             "basin_ranges": [asdict(basin) for basin in self.definitions],
+            "stereocentres": {name: value.to_json() for name, value in self.centres.items()},
+            "helices": None if self.helices is None else self.helices.to_json(),
         }
 
 
@@ -171,6 +202,8 @@ def measure_molecules(
         },
         basins=_measure_basins(plan.basins, series, coordinates),
         definitions=plan.basins,
+        centres={name: measure_centre(values, series.times, series.segment) for name, values in series.centres.items()},
+        helices=_measure_helices(series),
     )
 
 
@@ -233,6 +266,25 @@ def _measure_basins(
     return {
         name: _fraction(count_samples((~found).astype(np.int64), (2,), series.frames)) for name, found in inside.items()
     }
+
+
+def _measure_helices(series: MoleculeSeries) -> Helices | None:
+    if not {"helicity", "handedness"} <= series.values.keys():
+        return None
+    is_helical, is_left = series.values["helicity"] > IS_HELICAL, series.values["handedness"] < 0.0
+    # bin 0: helical and left-handed; bin 1: helical and right-handed; bin 2: no helix
+    counts = count_samples(np.where(is_helical, np.where(is_left, 0, 1), 2), (3,), series.frames)
+    helical = jackknife(lambda rows: rows[:2].sum() / rows.sum(), counts)
+    left = jackknife(lambda rows: rows[0] / rows[:2].sum() if rows[:2].any() else np.nan, counts)
+
+    def measure(share: float, error: np.ndarray) -> Measurement:
+        return Measurement(value=float(share), standard_error=float(error), unit="1", n_samples=counts.n_blocks)
+
+    total = counts.total
+    return Helices(
+        helical=measure(total[:2].sum() / total.sum(), helical),
+        left_handed=measure(total[0] / total[:2].sum(), left) if total[:2].any() else None,
+    )
 
 
 def _fraction(counts: BlockCounts) -> Measurement:

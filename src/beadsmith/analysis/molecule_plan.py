@@ -17,6 +17,7 @@ from beadsmith.analysis.coordinates import (
 )
 from beadsmith.analysis.definitions import BasinDefinition, MoleculeSettings
 from beadsmith.analysis.slow import Features, choose_features
+from beadsmith.analysis.stereocentres import find_centres
 from beadsmith.errors import InputError
 from beadsmith.topology import MoleculeKind, Topology, group_equal_molecules
 
@@ -31,6 +32,8 @@ class MoleculePlan:
     """Coordinates with one value a copy."""
     bonded: tuple[Coordinate, ...]
     """Bonds, angles and dihedrals, equivalent ones together."""
+    centres: tuple[Coordinate, ...]
+    """Signed impropers of sites with three different substituents."""
     surfaces: tuple[tuple[str, str], ...]
     """Names of the coordinates of each surface."""
     basins: tuple[BasinDefinition, ...]
@@ -86,6 +89,7 @@ def plan_molecules(
             molecules=kind,
             coordinates=coordinates,
             bonded=bonded,
+            centres=find_centres(topology, kind),
             surfaces=_choose_surfaces(coordinates, settings),
             basins=_choose_basins(coordinates, settings),
             features=None
@@ -110,9 +114,10 @@ def _find_owner(name: str | None, kinds: tuple[MoleculeKind, ...]) -> str:
 
 
 def _choose_surfaces(coordinates: tuple[Coordinate, ...], settings: MoleculeSettings) -> tuple[tuple[str, str], ...]:
-    """Return phi and psi of every residue that has both, and the user's pairs that this molecule has."""
+    """Return phi and psi of every residue that has both, helicity and handedness, and the user's pairs it has."""
     names = [entry.name for entry in coordinates]
     natural = [(name, name.replace("phi", "psi", 1)) for name in names if name == "phi" or name.startswith("phi ")]
+    natural.append(("helicity", "handedness"))
     wanted = [(entry.x, entry.y) for entry in settings.surfaces]
     return tuple(dict.fromkeys(pair for pair in (*wanted, *natural) if set(pair) <= set(names)))
 

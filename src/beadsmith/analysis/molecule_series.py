@@ -25,6 +25,8 @@ class MoleculeSeries:
     """Values of each coordinate, one sample a copy."""
     bonded: dict[str, Float[np.ndarray, "frames samples"]]
     """Values of each bonded coordinate, one sample a term and copy."""
+    centres: dict[str, Float[np.ndarray, "frames samples"]]
+    """Signed improper of each stereocentre, one sample a copy."""
     features: Float[np.ndarray, "frames features"] | None
     """Features of slow components, or None."""
     frames: FrameBlocks
@@ -62,12 +64,14 @@ def read_series(
     tree = _molecule_tree(stored)
     values: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in plans}
     bonded: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in plans}
+    centres: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in plans}
     features: dict[str, list[np.ndarray]] = {name: [] for name in plans}
     weights = []
     for part in read_chunks(stored, chosen):
         positions = make_whole(part.positions, part.cell, tree)
         for name, plan in plans.items():
-            for collected, coordinates in ((values, plan.coordinates), (bonded, plan.bonded)):
+            groups = ((values, plan.coordinates), (bonded, plan.bonded), (centres, plan.centres))
+            for collected, coordinates in groups:
                 for entry in coordinates:
                     if entry.compute is not None:
                         series = entry.compute(positions).astype(np.float32)
@@ -82,6 +86,7 @@ def read_series(
         name: MoleculeSeries(
             values={key: np.concatenate(parts) for key, parts in values[name].items()},
             bonded={key: np.concatenate(parts) for key, parts in bonded[name].items()},
+            centres={key: np.concatenate(parts) for key, parts in centres[name].items()},
             features=np.concatenate(features[name]) if features[name] else None,
             frames=frames,
             times=stored.times[chosen],

@@ -1,11 +1,16 @@
 """Kinetic temperature of trajectories with velocities."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
+from scipy.special import chdtri
 
 from beadsmith.errors import InputError
 from beadsmith.trajectory import Trajectory
 from beadsmith.units import GAS_CONSTANT
+
+_CHANCE = 1e-3
 
 
 def kinetic_temperatures(trajectory: Trajectory, *, degrees_of_freedom: int) -> Float[np.ndarray, "frames"]:
@@ -18,6 +23,30 @@ def kinetic_temperatures(trajectory: Trajectory, *, degrees_of_freedom: int) -> 
     velocities = _require_velocities(trajectory)
     twice_energy = np.einsum("s,fsx->f", trajectory.topology.masses, velocities**2)
     return twice_energy / (degrees_of_freedom * GAS_CONSTANT)
+
+
+def find_hottest_frame(series: dict[str, np.ndarray], degrees_of_freedom: int, temperature: float) -> dict[str, Any]:
+    """Return the highest kinetic temperature of any frame, and the highest that chance makes likely [K].
+
+    Of f degrees of freedom, f T/T₀ is distributed as χ². A few beads are often at twice the target, so the limit of
+    chance is the value that one run of as many frames in a thousand exceeds.
+
+    Parameters
+    ----------
+    series : ``time`` [ps] and ``kinetic_temperature`` [K] of each frame.
+    degrees_of_freedom : Number of free momenta.
+    temperature : Target [K].
+    """
+    values = series["kinetic_temperature"]
+    place = int(np.argmax(values))
+    expected = float(chdtri(degrees_of_freedom, _CHANCE / len(values))) / degrees_of_freedom
+    return {
+        "value": float(values[place]),
+        "unit": "K",
+        "time": {"value": float(series["time"][place]), "unit": "ps"},
+        "by_chance": {"value": temperature * expected, "unit": "K"},
+        "degrees_of_freedom": degrees_of_freedom,
+    }
 
 
 def count_degrees_of_freedom(trajectory: Trajectory) -> int:
