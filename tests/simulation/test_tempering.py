@@ -34,6 +34,8 @@ SETTINGS = SimulationSettings(
     checkpoint_interval=0.0,
 )
 
+WELL = make_force_field(Well(harmonic=50.0)).double()
+
 
 def run(path, settings=SETTINGS, *, term=None, **options):
     force_field = make_force_field(SoftPair() if term is None else term)
@@ -61,7 +63,7 @@ def test_a_geometric_ladder_has_equal_ratios_and_begins_at_the_runs_own_temperat
 def test_every_ladder_always_holds_every_temperature_once():
     state, exchanges = ladders_of(harmonic=50.0)
     for attempt in range(20):
-        state, exchanges = exchange_temperatures(state, exchanges, attempt=attempt)
+        state, exchanges = exchange_temperatures(state, exchanges, WELL, attempt=attempt)
         np.testing.assert_array_equal(np.sort(exchanges.rung.reshape(3, 4), axis=1), np.tile(np.arange(4), (3, 1)))
         np.testing.assert_array_equal(state.temperature.numpy(), exchanges.temperatures[exchanges.rung])
         assert sorted(exchanges.segments) == list(range(12))
@@ -70,7 +72,7 @@ def test_every_ladder_always_holds_every_temperature_once():
 
 def test_velocities_scale_with_the_root_of_the_temperature():
     state, exchanges = ladders_of()
-    moved, _ = exchange_temperatures(state, exchanges, attempt=0)
+    moved, _ = exchange_temperatures(state, exchanges, WELL, attempt=0)
     before, after = ((s.velocities**2).sum(dim=(1, 2)) / s.temperature for s in (state, moved))
     torch.testing.assert_close(after, before, rtol=1e-12, atol=0.0)
     assert not torch.equal(moved.temperature, state.temperature)
@@ -80,7 +82,7 @@ def test_with_equal_energies_replicas_walk_straight_up_and_down():
     # even and odd pairs in turn: a replica moves at every attempt but one at each end, so a round trip takes 2 n
     state, exchanges = ladders_of(n_rungs=4, n_ladders=2)
     for attempt in range(16 + 8):
-        state, exchanges = exchange_temperatures(state, exchanges, attempt=attempt)
+        state, exchanges = exchange_temperatures(state, exchanges, WELL, attempt=attempt)
     summary = summarise_exchanges(exchanges)
     assert summary["acceptance"] == [1.0, 1.0, 1.0]
     assert summary["attempts"] == [24, 24, 24]
@@ -91,7 +93,7 @@ def test_with_equal_energies_replicas_walk_straight_up_and_down():
 
 def test_the_colder_rung_always_takes_the_lower_energy():
     state, exchanges = ladders_of(n_rungs=2, n_ladders=50, harmonic=50.0)
-    _, after = exchange_temperatures(state, exchanges, attempt=0)
+    _, after = exchange_temperatures(state, exchanges, WELL, attempt=0)
     cold, hot = state.energy.numpy()[0::2], state.energy.numpy()[1::2]
     is_exchanged = after.rung[0::2] == 1
     assert is_exchanged[cold > hot].all()
@@ -102,7 +104,7 @@ def test_rungs_without_a_replica_take_no_part():
     state, exchanges = ladders_of(n_rungs=4, n_ladders=1)
     left = keep_replicas(state, torch.tensor([True, False, True, True]))
     for attempt in range(6):
-        left, exchanges = exchange_temperatures(left, exchanges, attempt=attempt)
+        left, exchanges = exchange_temperatures(left, exchanges, WELL, attempt=attempt)
     assert exchanges.rung[:2].tolist() == [0, 1]
     assert sorted(exchanges.rung[2:]) == [2, 3]
     assert exchanges.attempts.tolist() == [0, 0, 3]
@@ -112,7 +114,7 @@ def test_rungs_without_a_replica_take_no_part():
 def test_an_energy_that_is_not_a_number_is_never_exchanged():
     state, exchanges = ladders_of(n_rungs=2, n_ladders=1)
     broken = replace(state, energy=torch.tensor([torch.nan, 0.0], dtype=torch.float64))
-    assert exchange_temperatures(broken, exchanges, attempt=0)[1].rung.tolist() == [0, 1]
+    assert exchange_temperatures(broken, exchanges, WELL, attempt=0)[1].rung.tolist() == [0, 1]
 
 
 def test_every_temperature_has_a_file_and_the_output_is_the_runs_own(tmp_path):

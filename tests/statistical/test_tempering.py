@@ -107,7 +107,7 @@ def test_acceptance_of_harmonic_ladders_is_the_closed_form():
             for _ in range(20):
                 state, _ = integrator.step(state, force_field)
             before = exchanges.rung
-            state, exchanges = exchange_temperatures(state, exchanges, attempt=attempt + 6)
+            state, exchanges = exchange_temperatures(state, exchanges, force_field, attempt=attempt + 6)
             if attempt >= 0:
                 is_up = (exchanges.rung > before).reshape(N_LADDERS, 3)
                 accepted.append(np.take_along_axis(is_up, np.argsort(before.reshape(N_LADDERS, 3), axis=1), axis=1))

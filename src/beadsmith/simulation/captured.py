@@ -158,6 +158,7 @@ class _Loop:
         memory = self._memory
         memory.load(state)
         self._coefficients.heat(state)
+        self._forces_of.heat(state.system)
         length = memory.noise.shape[0]
         block = -1
         for k in range(n_steps):

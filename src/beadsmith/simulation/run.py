@@ -16,7 +16,7 @@ import torch
 from beadsmith.batch import build_batch
 from beadsmith.energy import trust_fused
 from beadsmith.errors import InputError
-from beadsmith.force_field import ForceField
+from beadsmith.force_field import ForceField, fix_temperature
 from beadsmith.io.parts import PartStore
 from beadsmith.neighbors import find_pairs
 from beadsmith.priors.joined import prepare_prior
@@ -31,7 +31,7 @@ from beadsmith.simulation.langevin import Langevin
 from beadsmith.simulation.relax import relax
 from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.simulation.start import CountStart, Start, build_start, choose_start_frames
-from beadsmith.simulation.state import State, init_state, keep_replicas, refresh_neighbours
+from beadsmith.simulation.state import State, compute_forces, init_state, keep_replicas, refresh_neighbours
 from beadsmith.simulation.static_forces import find_obstacle
 from beadsmith.simulation.tally import N_BLOCKS, add_frame, empty_tally
 from beadsmith.simulation.tempering import exchange_temperatures, find_ladder, set_temperatures, start_ladders
@@ -116,7 +116,8 @@ def simulate(
         return finished
     store, integrator = PartStore(output, identity), build_integrator(settings)
     dtype = getattr(torch, settings.precision)
-    model = prepare_model(force_field, settings, dtype)
+    is_tempered = settings.tempering is not None
+    model = prepare_model(force_field if is_tempered else fix_temperature(force_field, temperature), settings, dtype)
     if torch.device(settings.device).type == "cuda":
         integrator = capture_steps(integrator, model, settings)
     chosen = choose_start_frames(start, n_replicas=settings.replicas, choice=settings.start)
@@ -143,7 +144,9 @@ def simulate(
         if (stored := store.last_state) is not None:
             standing = unpack_standing(stored, state)
         else:
-            state = state if ladders is None else set_temperatures(state, ladders.temperatures[ladders.rung])
+            if ladders is not None:
+                # with a potential that depends on temperature each replica has its own
+                state = compute_forces(set_temperatures(state, ladders.temperatures[ladders.rung]), model)
             state = integrator.init(relax(state, model) if isinstance(start, CountStart) else state)
             standing = Standing(state=state, tally=empty_tally(settings.replicas), exchanges=ladders)
         standing = _run(standing, integrator, model, settings=settings, frames=frames, store=store, progress=progress)
@@ -175,7 +178,7 @@ def _run(
             state, standing = _take_out(state, standing, find_refused_steps(state, info))
             if len(standing.stopped) == settings.replicas:
                 break
-        state, standing = _exchange_if_due(state, standing, settings)
+        state, standing = _exchange_if_due(state, standing, settings, model)
         steps_saved = state.step - settings.n_equilibration_steps
         if steps_saved % settings.stride:
             continue
@@ -219,12 +222,14 @@ def _take_out(state: State, standing: Standing, stopped: list[StoppedReplica]) -
     return (keep_replicas(state, is_kept) if bool(is_kept.any()) else state), standing
 
 
-def _exchange_if_due(state: State, standing: Standing, settings: SimulationSettings) -> tuple[State, Standing]:
+def _exchange_if_due(
+    state: State, standing: Standing, settings: SimulationSettings, model: ForceField
+) -> tuple[State, Standing]:
     """Let replicas exchange temperatures, if there is a ladder and this is the step for it."""
     stride = settings.exchange_stride
     if stride is None or standing.exchanges is None or (state.step - settings.n_equilibration_steps) % stride:
         return state, standing
-    state, exchanges = exchange_temperatures(state, standing.exchanges, attempt=state.step // stride)
+    state, exchanges = exchange_temperatures(state, standing.exchanges, model, attempt=state.step // stride)
     return state, replace(standing, exchanges=exchanges)
 
 
@@ -270,7 +275,7 @@ def prepare_model(force_field: ForceField, settings: SimulationSettings, dtype: 
     device = _find_device(settings.device)
     model = copy.deepcopy(force_field).eval().requires_grad_(False)
     if device.type != "cpu" or dtype == torch.float32:
-        model = ForceField(prepare_prior(model.prior), model.network, model.record)
+        model = ForceField(prepare_prior(model.prior), model.network, model.record, model.thermal_form)
     return model.to(device, dtype)
 
 

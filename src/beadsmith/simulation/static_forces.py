@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from beadsmith.batch import Batch
-from beadsmith.energy import AbstractEnergyTerm, EnergyModel
+from beadsmith.energy import AbstractEnergyTerm, EnergyModel, spread_weights
 from beadsmith.neighbors import build_skin_list
 from beadsmith.priors.pair_terms import AbstractPairTerm
 from beadsmith.priors.tabulated import START, STEP, TabulatedPairs
@@ -51,8 +51,15 @@ class StaticForces:
         cutoffs = [term.cutoff for term in terms] + ([] if self._network is None else [self._network.cutoff])
         self._far = like.new_tensor([2.0 * max(cutoffs) + 1.0, 0.0, 0.0])
         self._cell = system.cell
+        self._form = force_field.thermal_form
         if self._network is not None:
             self._weights = like.new_ones(system.n_sites, self._network.n_channels)
+            self.heat(system)
+
+    def heat(self, system: Batch) -> None:
+        """Take the temperature of every replica, in place; it matters where the potential depends on it."""
+        if self._network is not None and self._form.depends_on_temperature:
+            self._weights.copy_(spread_weights(self._form.free_energy_weights(system.temperature), system))
 
     def compute(self, positions: Float[Tensor, "sites 3"], pairs: PaddedPairs) -> Float[Tensor, "sites 3"]:
         """Return the forces of all replicas [kJ/mol/nm].

@@ -1,7 +1,8 @@
 """Parallel tempering: replicas exchange temperatures, so that barriers are crossed where it is hot.
 
 Replicas form ladders, one rung a temperature. A replica keeps its number, its random numbers and its memory when it
-climbs; what changes is the temperature of its heat bath, and its velocities by the root of the ratio.
+climbs; what changes is the temperature of its heat bath, its velocities by the root of the ratio, and its potential
+where that depends on temperature.
 Source: Y. Sugita and Y. Okamoto, Chem. Phys. Lett. 314, 141 (1999), DOI 10.1016/S0009-2614(99)01123-9.
 """
 
@@ -10,8 +11,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from beadsmith.batch import Prediction
+from beadsmith.energy import EnergyModel, predict
 from beadsmith.errors import InputError
 from beadsmith.simulation.noise import EXCHANGES, draw_uniforms
 from beadsmith.simulation.state import State
@@ -147,29 +150,41 @@ def set_temperatures(state: State, temperature: Float[np.ndarray, "replicas"]) -
     return replace(state, temperature=bath, velocities=scale * state.velocities, system=system)
 
 
-def exchange_temperatures(state: State, exchanges: Exchanges, *, attempt: int) -> tuple[State, Exchanges]:
+def exchange_temperatures(
+    state: State, exchanges: Exchanges, force_field: EnergyModel, *, attempt: int
+) -> tuple[State, Exchanges]:
     """Try to exchange the temperatures of neighbours on all ladders: even pairs of rungs in turn with odd ones.
 
-    Accepted with probability min(1, exp[(1/kT_i − 1/kT_j)(U_i − U_j)]), which leaves the product of the canonical
-    distributions as it is; kinetic energies drop out because velocities are scaled. Rungs whose replica has stopped
-    take no part.
+    Replica a at T_i and replica b at T_j exchange with probability min(1, exp D),
+    D = [W(a;T_i) - W(b;T_i)]/kT_i + [W(b;T_j) - W(a;T_j)]/kT_j, the ratio of the products of the canonical
+    distributions after and before, which are therefore left as they are; kinetic energies drop out because velocities
+    are scaled. For a potential that does not depend on temperature this is (1/kT_i - 1/kT_j)(W_a - W_b); otherwise each
+    attempt costs one more force call, and replicas that move get the forces of their new temperature. Rungs whose
+    replica has stopped take no part.
 
     Parameters
     ----------
     state : Replicas that run, with their energies.
     exchanges : Where they stand.
+    force_field : What the replicas are simulated with.
     attempt : Number of the attempt; its parity chooses the pairs, and random numbers are a function of it.
     """
     n_rungs, n_ladders = exchanges.n_rungs, exchanges.n_ladders
     replica = state.replica.cpu().numpy()
-    energy = state.energy.cpu().numpy()
     row = np.full((n_ladders, n_rungs), -1)
     row[replica // n_rungs, exchanges.rung[replica]] = np.arange(len(replica))
     lower, upper = row[:, attempt % 2 : -1 : 2], row[:, attempt % 2 + 1 :: 2]
     is_pair = (lower >= 0) & (upper >= 0)
     pairs = np.arange(attempt % 2, n_rungs - 1, 2)
+    partner = np.arange(len(replica))
+    partner[lower[is_pair]], partner[upper[is_pair]] = upper[is_pair], lower[is_pair]
+    trial = _predict_elsewhere(
+        state, force_field, state.temperature[torch.from_numpy(partner).to(state.replica.device)]
+    )
+    energy = state.energy.cpu().numpy()
+    other = energy if trial is None else trial.energy.cpu().numpy()
     inverse = 1.0 / (GAS_CONSTANT * exchanges.temperatures)
-    exponent = (inverse[pairs] - inverse[pairs + 1]) * (energy[lower] - energy[upper])
+    exponent = inverse[pairs] * (energy[lower] - other[upper]) + inverse[pairs + 1] * (energy[upper] - other[lower])
     chance = draw_uniforms(state.seed, EXCHANGES, index=attempt, shape=(n_ladders, n_rungs))[:, pairs]
     # written so that an energy that is not a number is never exchanged
     is_accepted = is_pair & (chance < np.exp(np.minimum(exponent, 0.0)))
@@ -180,7 +195,31 @@ def exchange_temperatures(state: State, exchanges: Exchanges, *, attempt: int) -
     attempts[pairs] += is_pair.sum(axis=0)
     acceptances[pairs] += is_accepted.sum(axis=0)
     moved = _note_ends(replace(exchanges, rung=rung, attempts=attempts, acceptances=acceptances))
+    if trial is not None:
+        has_moved = torch.from_numpy(rung[replica] != exchanges.rung[replica]).to(state.replica.device)
+        state = _take_prediction(state, trial, has_moved)
     return set_temperatures(state, moved.temperatures[rung[replica]]), moved
+
+
+def _predict_elsewhere(
+    state: State, force_field: EnergyModel, temperature: Float[torch.Tensor, "replicas"]
+) -> Prediction | None:
+    """Return the prediction at other temperatures [K], or None if it is the same at all of them."""
+    if not force_field.thermal_form.depends_on_temperature:
+        return None
+    system = replace(state.system, temperature=temperature.to(state.system.temperature.dtype))
+    return predict(force_field, system, state.skin_list.pairs)
+
+
+def _take_prediction(state: State, prediction: Prediction, chosen: Bool[torch.Tensor, "replicas"]) -> State:
+    """Return the state with the forces, energy and virial of some replicas replaced."""
+    by_site = chosen[:, None, None]
+    return replace(
+        state,
+        forces=torch.where(by_site, prediction.forces.double().view_as(state.forces), state.forces),
+        energy=torch.where(chosen, prediction.energy.double(), state.energy),
+        virial=torch.where(by_site, prediction.virial.double(), state.virial),
+    )
 
 
 def summarise_exchanges(exchanges: Exchanges) -> dict[str, Any]:
