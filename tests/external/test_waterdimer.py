@@ -1,7 +1,8 @@
-"""Force maps of two flexible waters in a harmonic trap against the numbers known for this data set.
+"""Force maps and potential of mean force of two flexible waters in a trap, against what is known for this data set.
 
-Data: noegroup/aggforce, tests/data/waterdimer.npz: 500 frames of O H H O H H [nm, kJ/mol/nm]. Both waters together are
-one template of six atoms with the oxygens as beads.
+Data: noegroup/aggforce, tests/data/waterdimer.npz: 500 frames of O H H O H H [nm, kJ/mol/nm]; noegroup/aggforce-legacy,
+examples/water/pmf_flexible.npz: -ln p(r) of the O-O distance in a long run [nm, kT]. Both waters together are one
+template of six atoms with the oxygens as beads.
 """
 
 import os
@@ -17,6 +18,9 @@ from beadsmith.mapping.definitions import build_templates
 from beadsmith.mapping.frames import map_trajectory
 from beadsmith.mapping.noise import compare_noise, sum_force_products
 from beadsmith.mapping.settings import BeadDefinition, MappingSettings, MoleculeBeads
+from beadsmith.priors.fit import fit_prior
+from beadsmith.priors.pair_terms import compute_pair_curve
+from beadsmith.priors.settings import PriorSettings
 from beadsmith.trajectory import StatePoint, Trajectory
 from beadsmith.units import thermal_energy
 from example_references import build_topology
@@ -58,10 +62,33 @@ def fit(reference, settings=SETTINGS):
     return templates, fit_force_weights(products, templates, settings, kT=KT)
 
 
-def bead_mean_square(reference, settings):
+def map_beads(reference, settings=SETTINGS):
     templates, weights = fit(reference, settings)
-    beads = map_trajectory(reference, build_mapping(reference.topology, templates, weights, settings), ())
-    return np.mean(beads.forces.astype(np.float64) ** 2)
+    return map_trajectory(reference, build_mapping(reference.topology, templates, weights, settings), ())
+
+
+def bead_mean_square(reference, settings):
+    return np.mean(map_beads(reference, settings).forces.astype(np.float64) ** 2)
+
+
+@pytest.fixture(scope="module")
+def mean_force_potential():
+    """Distances from 0.26 to 0.45 nm, and the potential there [kT]: that of a pair, without the volume of its shell."""
+    path = DATA / "waterdimer-pmf-aggforce-legacy" / "pmf_flexible.npz"
+    if not path.is_file():
+        pytest.skip(f"no external data at '{path}' (set BEADSMITH_DATA)")
+    with np.load(path, allow_pickle=False) as data:
+        distances, potential = data["xs"], data["us"]
+    chosen = (distances >= 0.26) & (distances <= 0.45)
+    return distances[chosen], (potential + 2.0 * np.log(distances))[chosen]
+
+
+def distance_from(mean_force_potential, beads, **settings):
+    """Return how far the linear force field is from the potential, root mean square after a constant [kT]."""
+    distances, known = mean_force_potential
+    terms = fit_prior((beads,), PriorSettings(**settings)).baseline
+    difference = sum(compute_pair_curve(term, distances, 0).energy for term in terms) / KT - known
+    return difference.std()
 
 
 def test_optimal_map_equals_constrained_least_squares_of_lapack(reference):
@@ -107,3 +134,29 @@ def test_comparison_gives_the_slice_its_loss_of_data(reference):
 def test_rigid_waters_would_take_the_sum_exactly(reference):
     _, (found,) = fit(replace(reference, topology=build_topology(RIGID)))
     np.testing.assert_allclose(found, MOLECULES, atol=1e-12)
+
+
+def test_default_linear_force_field_is_the_potential_of_mean_force(reference, mean_force_potential):
+    # 0.169: ten frames beyond 0.40 nm with a noise of 60 kJ/mol/nm leave 0.4 kT undetermined across that end
+    assert distance_from(mean_force_potential, map_beads(reference)) < 0.3
+
+
+def test_of_all_decades_of_smoothness_one_hundredth_has_the_least_held_out_loss(reference):
+    beads = map_beads(reference)
+    ridges = 10.0 ** np.arange(-9, 0)
+    losses = [fit_prior((beads,), PriorSettings(ridge=ridge)).summary["losses"]["spline_held_out"] for ridge in ridges]
+    assert ridges[np.argmin(losses)] == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize(
+    "knots", [{}, {"n_intervals": 60}, {"n_intervals": 24, "cutoff": 0.6}, {"n_intervals": 36, "cutoff": 0.6}], ids=str
+)
+def test_with_the_smoothness_of_least_held_out_loss_the_knots_do_not_matter(reference, mean_force_potential, knots):
+    # 0.09 to 0.12
+    assert distance_from(mean_force_potential, map_beads(reference), ridge=1e-2, **knots) < 0.15
+
+
+def test_bare_forces_on_oxygen_miss_the_potential_of_mean_force(reference, mean_force_potential):
+    # valid labels too, of a hundred times the mean square: 500 frames are not enough of them
+    sliced = map_beads(reference, replace(SETTINGS, forces="slice"))
+    assert distance_from(mean_force_potential, sliced, ridge=1e-2) > 0.5
