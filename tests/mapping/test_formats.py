@@ -202,7 +202,7 @@ BROKEN = {
     "ellipsoid": (VOTCA.replace("<symmetry>1<", "<symmetry>3<"), "a.xml", "symmetry other than 1"),
     "atom without residue": (VOTCA.replace("1:alcohol:C", "C"), "a.xml", "expected NUMBER:RESIDUE:NAME"),
     "half a bond": (VOTCA.replace("A1 B1", "A1"), "a.xml", "lists 1 beads, expected a multiple of 2"),
-    "other YAML": ("a: 1", "a.yaml", "has no 'site-types' and 'system'"),
+    "other YAML": ("a: 1", "a.yaml", "neither 'definitions' nor the 'site-types'"),
     "unequal force weights": (OPENMSCG.replace("f-weight: [1.0, 1.0]", "f-weight: [1, 0]"), "a.yaml", "'f-weight' of"),
     "unknown site": (OPENMSCG.replace("[[CH3, 0]", "[[CH4, 0]"), "a.yaml", "site of type 'CH4'"),
     "site across molecules": (OPENMSCG.replace("anchor: 5", "anchor: 6"), "a.yaml", "takes atoms of 2 molecules"),

@@ -379,3 +379,64 @@ def test_charmm_describes_a_peptide_with_charged_ends():
 def test_a_hydrogen_mass_that_empties_an_atom_is_refused():
     with pytest.raises(InputError, match="hydrogen_mass is 6 u"):
         build_peptide(PeptideSettings(sequence="AA"), n_starts=1, seed=1, hydrogen_mass=6.0)
+
+
+def energy_and_forces(system, positions):
+    state = create_context(system, positions).getState(energy=True, forces=True)
+    return state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value
+
+
+@pytest.mark.parametrize(("force_field", "solvent"), [("ff14SB", "obc2"), ("ff99SB-ILDN", "vacuum")])
+def test_the_d_form_has_energy_and_mirrored_forces_of_the_l_form(force_field, solvent):
+    settings = PeptideSettings(sequence="FHIPRTVW", force_field=force_field, solvent=solvent)
+    left = build_peptide(settings, n_starts=1, seed=2)
+    right = build_peptide(replace(settings, chirality="D"), n_starts=1, seed=2)
+    # the plane of reflection stands at right angles to x
+    mirror = np.array([-1.0, 1.0, 1.0])
+    moved = right.positions[0] - mirror * left.positions[0]
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-12)
+    expected, forces = energy_and_forces(left.atoms.system, left.positions[0])
+    energy, mirrored = energy_and_forces(right.atoms.system, right.positions[0])
+    assert energy == pytest.approx(expected, rel=1e-10)
+    np.testing.assert_allclose(mirrored, mirror * forces, rtol=0.0, atol=1e-9 * np.abs(forces).max())
+
+
+def test_the_d_form_has_centres_of_the_other_hand_in_water_as_well():
+    settings = PeptideSettings(sequence="ACE-THR-NME", solvent="tip3p", save="all", padding=0.5)
+    other = build_peptide(settings, n_starts=1, seed=1, cutoff=0.4)
+    built = build_peptide(replace(settings, chirality="D"), n_starts=1, seed=1, cutoff=0.4)
+    positions = built.positions[0]
+    assert triple_product(built.atoms.topology, positions, "THR", "CA", ("N", "C", "CB")) < -0.5
+    assert triple_product(built.atoms.topology, positions, "THR", "CB", ("OG1", "CA", "CG2")) > 0.5
+    # as good as that of the L form, up to the grid of the Ewald sum
+    expected = compute_energy(create_context(other.atoms.system, other.positions[0]))
+    assert compute_energy(create_context(built.atoms.system, positions)) == pytest.approx(expected, abs=1.0)
+
+
+def test_helices_start_right_handed_for_l_and_left_handed_for_d_residues():
+    for chirality, expected in (("L", (-65.0, -42.0)), ("D", (65.0, 42.0))):
+        built = build_peptide(PeptideSettings(sequence="AAAAA", start="helix", chirality=chirality), n_starts=1, seed=1)
+        topology = built.atoms.topology
+        site = {(r, n): k for k, (r, n) in enumerate(zip(topology.residue_index.tolist(), topology.names, strict=True))}
+        phi = [[site[2, "C"], site[3, "N"], site[3, "CA"], site[3, "C"]]]
+        psi = [[site[3, "N"], site[3, "CA"], site[3, "C"], site[4, "N"]]]
+        found = dihedrals(built.positions, np.array([*phi, *psi]))[0]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("force_field", ["ff19SB", "charmm36"])
+def test_force_fields_with_maps_for_l_residues_refuse_d(force_field):
+    with pytest.raises(InputError, match=f"force_field {force_field} has energy maps that hold for L residues alone"):
+        PeptideSettings(sequence="AAA", force_field=force_field, chirality="D", termini="charged")
+
+
+def test_a_file_has_the_handedness_that_it_has():
+    with pytest.raises(InputError, match="chirality is D, but the coordinates come from a PDB file"):
+        PeptideSettings(pdb="x.pdb", chirality="D")
+
+
+def test_the_force_fields_that_take_d_have_no_energy_maps():
+    for force_field in ("ff14SB", "ff99SB-ILDN"):
+        settings = PeptideSettings(sequence="AA", force_field=force_field, solvent="vacuum")
+        system = build_peptide(settings, n_starts=1, seed=1).atoms.system
+        assert not any(isinstance(force, openmm.CMAPTorsionForce) for force in system.getForces())

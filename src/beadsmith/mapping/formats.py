@@ -1,4 +1,4 @@
-"""Mapping files of other programs: VOTCA (.xml), OpenMSCG (.yaml, .yml) and Backward (.map), read as definitions.
+"""Mapping files: VOTCA (.xml), OpenMSCG (.yaml, .yml), Backward (.map) and definitions of our own (.yaml, .yml).
 
 Only the position of the beads is taken over. How forces add up is for the force map to say, so files that weight the
 forces of atoms unequally are refused. The files may come from anywhere: an XML document type, which could declare
@@ -17,6 +17,7 @@ import yaml
 
 from beadsmith.errors import InputError
 from beadsmith.io.records import describe_os_error
+from beadsmith.mapping.definition_files import read_definitions
 from beadsmith.mapping.settings import BeadDefinition, MoleculeBeads
 from beadsmith.topology import Topology, group_equal_molecules
 
@@ -35,7 +36,7 @@ def read_mapping_files(paths: tuple[str, ...], topology: Topology) -> tuple[Mole
 
     Raises
     ------
-    InputError : a file cannot be read, is none of the three, asks for what beads cannot do, or fits no residue and no
+    InputError : a file cannot be read, is none of these, asks for what beads cannot do, or fits no residue and no
         molecule.
     """
     found: list[MoleculeBeads] = []
@@ -161,22 +162,32 @@ def _text(entry: ElementTree.Element, tag: str) -> str:
     return text
 
 
-# OpenMSCG
+# YAML: OpenMSCG and our own
 
 
-def _read_openmscg(content: bytes, topology: Topology) -> list[MoleculeBeads]:
-    """Read site types and the tree of groups that places them (OpenMSCG manual, 'cgmap').
-
-    A site takes the atoms at its anchor plus the indices of its type, counted from 0 through the whole system.
-    """
+def _read_yaml(content: bytes, topology: Topology) -> list[MoleculeBeads]:
+    """Read definitions of our own, or a mapping of OpenMSCG."""
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
             raise InputError("the file uses aliases (*name), which could make it endless", fix="Write them out.")
         document = yaml.safe_load(content)
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"the file is not YAML: {error}") from error
-    if not isinstance(document, dict) or not {"site-types", "system"} <= set(document):
-        raise InputError("the file has no 'site-types' and 'system', expected a mapping of OpenMSCG")
+    if isinstance(document, dict) and "definitions" in document:
+        return read_definitions(document)
+    if isinstance(document, dict) and {"site-types", "system"} <= set(document):
+        return _read_openmscg(document, topology)
+    raise InputError(
+        "the file has neither 'definitions' nor the 'site-types' and 'system' of a mapping of OpenMSCG",
+        fix="Write beads as under 'mapping.definitions' of a configuration, with 'definitions:' before them.",
+    )
+
+
+def _read_openmscg(document: dict[str, Any], topology: Topology) -> list[MoleculeBeads]:
+    """Read site types and the tree of groups that places them (OpenMSCG manual, 'cgmap').
+
+    A site takes the atoms at its anchor plus the indices of its type, counted from 0 through the whole system.
+    """
     kinds = {str(name): _read_site_type(name, entry) for name, entry in _as(dict, document, "site-types").items()}
     of_molecule: dict[int, list[BeadDefinition]] = {}
     starts = np.flatnonzero(np.diff(topology.molecule_index, prepend=-1))
@@ -328,7 +339,7 @@ def _number(value: Any, what: str) -> float:
 
 _READERS: dict[str, Callable[[bytes, Topology], list[MoleculeBeads]]] = {
     ".xml": _read_votca,
-    ".yaml": _read_openmscg,
-    ".yml": _read_openmscg,
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
     ".map": _read_backward,
 }

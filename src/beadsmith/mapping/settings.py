@@ -99,7 +99,8 @@ class MappingSettings:
     definitions: tuple[MoleculeBeads, ...] = ()
     """Beads of one's own, per residue or molecule."""
     files: tuple[str, ...] = ()
-    """Mapping files of other programs: VOTCA (.xml), OpenMSCG (.yaml) or Backward (.map)."""
+    """Mapping files: definitions in a file of their own (.yaml), or those of VOTCA (.xml), OpenMSCG (.yaml) or
+    Backward (.map). Of several for one residue the last counts, and one under definitions before all."""
     omit: tuple[str, ...] = ()
     """Residues that get no bead, for example water and ions around a peptide."""
     types: Literal["residue", "name", "graph"] = "residue"

@@ -14,6 +14,7 @@ from openmm import app, unit
 
 from beadsmith.errors import InputError
 from beadsmith.sampling.amino_acids import (
+    BACKBONE_BASINS,
     Atoms,
     build_heavy_atoms,
     closest_contact,
@@ -43,8 +44,11 @@ _WATER_FILES = {
 }
 _IMPLICIT_FILES = {"obc2": "implicit/obc2.xml", "gbn2": "implicit/gbn2.xml"}
 
-_EXTENDED = (-140.0, 140.0)
-"""phi and psi of an extended start [degrees]."""
+_STARTS = {"extended": (-140.0, 140.0), "helix": BACKBONE_BASINS["right-handed helix"]}
+"""phi and psi of the starts that are not random [degrees]."""
+
+_MADE_FOR_L = ("ff19SB", "charmm36")
+"""Force fields whose energy maps of phi and psi (CMAP) are not those of the mirror image."""
 
 _CLASH = 0.28
 """Distance of heavy atoms of residues that are not neighbours, below which a random start is drawn again [nm]."""
@@ -71,8 +75,11 @@ class PeptideSettings:
     """Ends of a sequence: capped adds ACE and NME where they are not written, charged leaves NH3+ and COO-."""
     ph: float = 7.0
     """pH that decides which residues carry a proton."""
-    start: Literal["random", "extended"] = "random"
+    start: Literal["random", "extended", "helix"] = "random"
     """Backbone of the starts of a sequence: random draws each residue from beta, polyproline II or helix."""
+    chirality: Literal["L", "D"] = "L"
+    """Handedness of all residues of a sequence: with D every start is the mirror image of the L peptide's, side chains
+    included, and so is its distribution. Only force fields without CMAP know no left and right of their own."""
     constraints: Literal["hydrogen", "none"] = "hydrogen"
     """Constrain all bonds to hydrogen, or none of the peptide's bonds."""
     padding: Annotated[float, Unit("nm")] = 1.0
@@ -98,6 +105,7 @@ class PeptideSettings:
             )
         if self.sequence is not None:
             self._check_sequence(self.list_residues())
+        self._check_chirality()
         if not 0.0 <= self.ph <= 14.0:
             raise InputError(f"ph is {self.ph}, expected between 0 and 14")
         if not 0.3 <= self.padding <= 10.0:
@@ -108,6 +116,20 @@ class PeptideSettings:
             raise InputError(
                 f"ionic_strength is {self.ionic_strength:g} mol/l, but solvent is {self.solvent}, which has no ions",
                 fix="Use solvent: tip3p, or remove ionic_strength.",
+            )
+
+    def _check_chirality(self) -> None:
+        if self.chirality == "L":
+            return
+        if self.pdb is not None:
+            raise InputError(
+                "chirality is D, but the coordinates come from a PDB file",
+                fix="Remove chirality: a file is taken as it is.",
+            )
+        if self.force_field in _MADE_FOR_L:
+            raise InputError(
+                f"chirality is D, but force_field {self.force_field} has energy maps that hold for L residues alone",
+                fix="Use ff14SB or ff99SB-ILDN.",
             )
 
     def _check_sequence(self, residues: tuple[str, ...]) -> None:
@@ -141,7 +163,7 @@ class PeptideSettings:
     def describe(self) -> str:
         """Return one line for a person: what it is made of, its force field and its solvent."""
         name = "-".join(self.list_residues()) or str(self.pdb)
-        return f"{name}; {self.force_field}; {self.solvent}"
+        return f"{'D form of ' if self.chirality == 'D' else ''}{name}; {self.force_field}; {self.solvent}"
 
     @property
     def is_periodic(self) -> bool:
@@ -205,6 +227,8 @@ def build_peptide(
     )
     n_saved = n_solute if settings.save == "solute" else None
     topology = build_peptide_topology(first.topology, system, n_saved=n_saved)
+    if settings.chirality == "D":
+        shapes = [_mirror(shape) for shape in shapes]
     lengths = first.topology.getUnitCellDimensions()
     atoms = AtomisticSystem(
         topology=topology,
@@ -263,10 +287,10 @@ def create_system(
 
 def _build_heavy(settings: PeptideSettings, generator: np.random.Generator) -> app.Modeller:
     residues = settings.list_residues()
-    if settings.start == "extended":
-        chain = build_heavy_atoms(residues, np.tile(_EXTENDED, (len(residues), 1)))
-    else:
+    if settings.start == "random":
         chain = max(_draw_chains(residues, generator), key=lambda one: min(closest_contact(one), _CLASH))
+    else:
+        chain = build_heavy_atoms(residues, np.tile(_STARTS[settings.start], (len(residues), 1)))
     topology = app.Topology()
     entry = topology.addChain()
     for code, atoms in zip(residues, chain, strict=True):
@@ -356,6 +380,13 @@ def _refuse_several_chains(modeller: app.Modeller) -> None:
 
 def _to_array(modeller: app.Modeller) -> Float[np.ndarray, "atoms 3"]:
     return np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+
+
+def _mirror(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "atoms 3"]:
+    """Return the mirror image in a plane through the middle of the atoms; water stays in its box."""
+    mirrored = positions.copy()
+    mirrored[:, 0] = positions[:, 0].min() + positions[:, 0].max() - positions[:, 0]
+    return mirrored
 
 
 @contextmanager
