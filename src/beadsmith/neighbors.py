@@ -127,6 +127,8 @@ class SkinList:
     """Extra distance [nm]."""
     is_permanent: bool = False
     """Whether the pairs are complete wherever the sites are."""
+    worn: float = 0.0
+    """What changes of the cell have used up of the skin [nm]."""
 
 
 def build_skin_list(batch: Batch, cutoff: float, skin: float) -> SkinList:
@@ -155,15 +157,45 @@ def build_skin_list(batch: Batch, cutoff: float, skin: float) -> SkinList:
 def renew_skin_list(skin_list: SkinList, batch: Batch, cutoff: float) -> SkinList:
     """Return a list for the same systems at new positions, which keeps the pairs that are complete for ever."""
     if skin_list.is_permanent:
-        return replace(skin_list, reference=batch.positions.detach().clone(), cell=batch.cell)
+        return replace(skin_list, reference=batch.positions.detach().clone(), cell=batch.cell, worn=0.0)
     return build_skin_list(batch, cutoff, skin_list.skin)
+
+
+def strain_skin_list(
+    skin_list: SkinList,
+    cell: Float[Tensor, "systems 3 3"],
+    shifts: Float[Tensor, "sites 3"],
+    *,
+    reach: float,
+    strain: float,
+) -> SkinList:
+    """Return the list for other cells to which sites and reference positions move by the same shifts.
+
+    When molecules move rigidly with the strain of their centres, the vector between two sites changes by the strain of
+    that between the centres, which is longer by no more than the size of both molecules and the skin. Pairs that are
+    not in the list thus come closer by strain × (cutoff + 2 skin + 2 radii) at most, which wears the skin.
+
+    Parameters
+    ----------
+    skin_list : Pairs and reference positions.
+    cell : Cells after the change [nm].
+    shifts : Displacement of each site by the change [nm].
+    reach : Cutoff of the force field plus the diameter of the largest molecule [nm].
+    strain : Largest relative change of a length.
+    """
+    return replace(
+        skin_list,
+        reference=skin_list.reference + shifts,
+        cell=cell,
+        worn=skin_list.worn + strain * (reach + 2.0 * skin_list.skin),
+    )
 
 
 def is_covering(skin_list: SkinList, batch: Batch) -> bool:
     """Tell whether the list still holds every pair within its cutoff: no site moved farther than half the skin.
 
     Two sites that each move by less than skin/2 cannot come closer by more than the skin. Positions that are not
-    finite are never covered. A changed cell ends the list's life.
+    finite are never covered. A changed cell ends the list's life, unless the list was strained with it.
     """
     old, new = skin_list.cell, batch.cell
     if (old is None) != (new is None) or (
@@ -172,7 +204,8 @@ def is_covering(skin_list: SkinList, batch: Batch) -> bool:
         return False
     moved = ((batch.positions.detach() - skin_list.reference) ** 2).sum(1).max()
     # a thousandth is kept back for the rounding of float32 positions
-    return bool(moved <= (0.499 * skin_list.skin) ** 2)
+    left = 0.499 * skin_list.skin - 0.5 * skin_list.worn
+    return left > 0.0 and bool(moved <= left**2)
 
 
 def _no_pairs(batch: Batch) -> Pairs:

@@ -31,7 +31,15 @@ from beadsmith.simulation.state import (
     wrap_molecules,
 )
 from beadsmith.simulation.static_forces import StaticForces
-from beadsmith.simulation.static_list import PaddedPairs, has_room, list_pairs, make_room, plan_search, search_pairs
+from beadsmith.simulation.static_list import (
+    PaddedPairs,
+    has_room,
+    list_pairs,
+    make_room,
+    plan_search,
+    search_pairs,
+    serves_cells,
+)
 from beadsmith.units import GAS_CONSTANT
 
 _N_WARMUP = 3
@@ -42,7 +50,7 @@ _FORCE_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 
 
 class CapturedLangevin(AbstractIntegrator):
-    """`Langevin` that goes to the next saved frame in one call of `step`, for replicas in a cell that does not change.
+    """`Langevin` that goes to the next saved frame, or change of a cell, in one call of `step`.
 
     A replica whose step was refused stands still until the frame, where it is taken out; the frame's step is reported.
     At every frame its forces are compared with those of `energy.predict`; should they differ, or should the device
@@ -134,7 +142,10 @@ class _Loop:
     def __init__(self, state: State, integrator: CapturedLangevin, force_field: EnergyModel) -> None:
         self._integrator, self._force_field, self._replicas = integrator, force_field, state.replica.tolist()
         self._device = state.positions.device
-        self._plan = plan_search(state.system, state.cutoff, state.skin_list.skin)
+        plan = plan_search(state.system, state.cutoff, state.skin_list.skin)
+        # its own memory: cells change between replays
+        self._plan = plan if plan.cell is None else replace(plan, cell=plan.cell.clone())
+        self._known_cell = state.system.cell
         # five standard deviations of a free flight stay within half the skin
         fastest = math.sqrt(GAS_CONSTANT * float(state.temperature.max()) / float(state.masses.min()))
         self._most_steps_per_search = max(1, int(0.1 * state.skin_list.skin / (fastest * integrator.timestep)))
@@ -142,12 +153,15 @@ class _Loop:
         self._prepare(state)
 
     def is_for(self, state: State, force_field: EnergyModel) -> bool:
-        """Tell whether the loop was made for these replicas."""
-        return force_field is self._force_field and state.replica.tolist() == self._replicas
+        """Tell whether the loop was made for these replicas, and serves cells of their size."""
+        if force_field is not self._force_field or state.replica.tolist() != self._replicas:
+            return False
+        cell = state.system.cell
+        return cell is None or cell is self._known_cell or serves_cells(self._plan, cell)
 
     def _prepare(self, state: State) -> None:
         """Allocate memory of the plan's shape, and capture the step in it."""
-        self._forces_of = StaticForces(self._force_field, state.system, self._plan)
+        self._forces_of = StaticForces(self._force_field, replace(state.system, cell=self._plan.cell), self._plan)
         self._memory = _Memory(state, search_pairs(self._plan, state.system.positions), self._draw(state, 0))
         self._coefficients = _Coefficients(self._integrator.langevin, state)
         self._step_searching = _capture(lambda: self._step(is_searching=True), self._device)
@@ -157,6 +171,7 @@ class _Loop:
         """Go some steps on from a state, which is not changed; False if the steps must be tried again."""
         memory = self._memory
         memory.load(state)
+        self._take_cell(state)
         self._coefficients.heat(state)
         self._forces_of.heat(state.system)
         length = memory.noise.shape[0]
@@ -201,6 +216,15 @@ class _Loop:
         has_stopped = bool((state.is_alive & ~moved.is_alive).any())
         info = StepInfo(is_rebuilt=True, has_stopped=has_stopped, displacement=memory.displacement.clone())
         return moved, info, _compare(moved.forces, predicted.forces)
+
+    def _take_cell(self, state: State) -> None:
+        """Take the cell of every replica from a state, in place."""
+        plan, cell = self._plan, state.system.cell
+        if cell is None or cell is self._known_cell or plan.cell is None or plan.inverse is None:
+            return
+        plan.cell.copy_(cell)
+        plan.inverse.copy_(torch.linalg.inv(cell.double()))
+        self._known_cell = cell
 
     def _draw(self, state: State, step: int) -> NoiseBlock:
         if self._integrator.noise == "host":

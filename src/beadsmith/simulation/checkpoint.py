@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beadsmith.simulation.barostat import VolumeMoves
 from beadsmith.simulation.guards import StoppedReplica
 from beadsmith.simulation.noise import draw_block
 from beadsmith.simulation.state import State, keep_replicas, place_sites, refresh_neighbours
@@ -28,6 +29,8 @@ class Standing:
     """Replicas that were taken out."""
     exchanges: Exchanges | None = None
     """Where replicas stand on their ladders, under parallel tempering."""
+    volumes: VolumeMoves | None = None
+    """How volumes change, at constant pressure."""
     seconds: float = 0.0
     """Wall time spent in the loop so far [s]."""
 
@@ -43,6 +46,9 @@ def pack_standing(standing: Standing) -> dict[str, np.ndarray]:
     arrays |= {f"tally_{name}": value for name, value in vars(tally).items()}
     if standing.exchanges is not None:
         arrays |= {f"exchanges_{name}": value for name, value in vars(standing.exchanges).items()}
+    if standing.volumes is not None and state.system.cell is not None:
+        arrays |= {f"volumes_{name}": value for name, value in vars(standing.volumes).items()}
+        arrays["cell"] = state.system.cell.cpu().numpy()
     arrays["replica"] = state.replica.cpu().numpy()
     arrays["step"] = np.array(state.step)
     arrays["seconds"] = np.array(standing.seconds)
@@ -69,6 +75,10 @@ def unpack_standing(arrays: dict[str, np.ndarray], fresh: State) -> Standing:
     if fields := _strip("exchanges_", arrays):
         exchanges = Exchanges(**fields)
         state = set_temperatures(state, exchanges.temperatures[exchanges.rung[state.replica.cpu().numpy()]])
+    volumes = None
+    if fields := _strip("volumes_", arrays):
+        volumes = VolumeMoves(**fields)
+        state = replace(state, system=replace(state.system, cell=tensor("cell")))
     step = int(arrays["step"])
     replicas = state.replica.tolist()
     state = replace(
@@ -90,6 +100,7 @@ def unpack_standing(arrays: dict[str, np.ndarray], fresh: State) -> Standing:
         tally=tally,
         stopped=tuple(stopped),
         exchanges=exchanges,
+        volumes=volumes,
         seconds=float(arrays["seconds"]),
     )
 

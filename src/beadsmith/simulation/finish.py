@@ -9,6 +9,7 @@ import numpy as np
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.parts import PartStore
+from beadsmith.simulation.barostat import summarise_moves
 from beadsmith.simulation.checkpoint import Standing
 from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.simulation.tally import select_columns, summarise
@@ -43,6 +44,8 @@ def finish(
         **summarise(standing.tally, conserves_energy=settings.integrator == "verlet"),
         "stopped": [asdict(entry) for entry in standing.stopped],
     }
+    if standing.volumes is not None and settings.pressure is not None:
+        summary["barostat"] = summarise_moves(standing.volumes, pressure=settings.pressure)
     if standing.exchanges is not None and store.n_frames:
         summary = _finish_ladders(standing, standing.exchanges, settings, store, summary)
     elif store.n_frames:

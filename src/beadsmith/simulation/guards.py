@@ -69,6 +69,28 @@ def find_overheated(
     return _describe(state, reasons)
 
 
+def find_escaped(
+    state: State, volume: Float[Tensor, "replicas"], start_volume: Float[Tensor, "replicas"], *, max_ratio: float
+) -> list[StoppedReplica]:
+    """Return the replicas whose cell has grown or shrunk by more than a factor since the start of the run.
+
+    Parameters
+    ----------
+    volume, start_volume : Volume of each replica of the state, now and at the start [nm³].
+    max_ratio : Largest believed ratio of the two.
+    """
+    ratio = volume / start_volume
+    is_out = ~((ratio < max_ratio) & (ratio > 1.0 / max_ratio))
+    return _describe(
+        state,
+        {
+            row: f"the volume was {float(volume[row]):.4g} nm³, {float(ratio[row]):.3g} times that of the start: "
+            "at this pressure the force field boils or collapses"
+            for row in torch.nonzero(is_out).flatten().tolist()
+        },
+    )
+
+
 def _describe(state: State, reasons: dict[int, str]) -> list[StoppedReplica]:
     stopped = []
     for row, reason in sorted(reasons.items()):

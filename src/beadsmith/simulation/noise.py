@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NOISE, VELOCITIES, PLACEMENT, EXCHANGES = range(4)
+NOISE, VELOCITIES, PLACEMENT, EXCHANGES, VOLUMES = range(5)
 """Independent streams of one seed."""
 
 _LONGEST_BLOCK = 256
@@ -37,9 +37,9 @@ def draw_normals(seed: int, stream: int, *, replica: int, index: int, shape: tup
     return _make_generator(seed, stream, replica, index).standard_normal(shape)
 
 
-def draw_uniforms(seed: int, stream: int, *, index: int, shape: tuple[int, ...]) -> np.ndarray:
+def draw_uniforms(seed: int, stream: int, *, index: int, shape: tuple[int, ...], replica: int = 0) -> np.ndarray:
     """Return numbers between 0 and 1 (excluded) that depend on the arguments alone; see `draw_normals`."""
-    return _make_generator(seed, stream, 0, index).random(shape)
+    return _make_generator(seed, stream, replica, index).random(shape)
 
 
 def _make_generator(seed: int, stream: int, replica: int, index: int) -> np.random.Generator:

@@ -21,11 +21,12 @@ from beadsmith.io.parts import PartStore
 from beadsmith.neighbors import find_pairs
 from beadsmith.priors.joined import prepare_prior
 from beadsmith.progress import Progress, silent
+from beadsmith.simulation.barostat import change_volumes, measure_volumes, start_moves
 from beadsmith.simulation.brownian import Brownian
 from beadsmith.simulation.captured import CapturedLangevin
 from beadsmith.simulation.checkpoint import Standing, pack_standing, unpack_standing
 from beadsmith.simulation.finish import finish, nanoseconds_per_day, read_finished
-from beadsmith.simulation.guards import StoppedReplica, find_overheated, find_refused_steps
+from beadsmith.simulation.guards import StoppedReplica, find_escaped, find_overheated, find_refused_steps
 from beadsmith.simulation.integrator import AbstractIntegrator
 from beadsmith.simulation.langevin import Langevin
 from beadsmith.simulation.relax import relax
@@ -36,7 +37,7 @@ from beadsmith.simulation.static_forces import find_obstacle
 from beadsmith.simulation.tally import N_BLOCKS, add_frame, empty_tally
 from beadsmith.simulation.tempering import exchange_temperatures, find_ladder, set_temperatures, start_ladders
 from beadsmith.simulation.verlet import Verlet
-from beadsmith.trajectory import Trajectory, join_trajectories
+from beadsmith.trajectory import StatePoint, Trajectory, join_trajectories
 
 _LARGEST_BUFFER = 2**28
 
@@ -59,7 +60,10 @@ def capture_steps(
         return CapturedLangevin(
             integrator,
             first_frame=settings.n_equilibration_steps,
-            stride=math.gcd(settings.stride, settings.exchange_stride or settings.stride),
+            # all three kinds of stop fall on multiples of it
+            stride=math.gcd(
+                settings.stride, settings.exchange_stride or settings.stride, settings.volume_stride or settings.stride
+            ),
             n_replicas=settings.replicas,
         )
     warnings.warn(
@@ -86,7 +90,8 @@ def simulate(
 
     Frames hold continuous positions, velocities (half a step ahead for langevin, see `Langevin.measure_velocities`;
     none for brownian), potential energy, molecular virial and cell; their times start at the end of the
-    equilibration. On a CPU an interrupted and repeated run gives the same bits as an uninterrupted one.
+    equilibration. At constant pressure the cells change, and the state point of the frames has the pressure. On a CPU
+    an interrupted and repeated run gives the same bits as an uninterrupted one.
 
     Parameters
     ----------
@@ -105,7 +110,7 @@ def simulate(
     trajectory), ``kinetic_temperature`` (mean and block standard error [K]), ``closest_distance`` [nm], ``replicas``,
     ``stopped`` and ``speed``; under parallel tempering also ``tempering``, see `summarise_exchanges`. Then the output
     holds the frames at the run's own temperature, one segment a ladder, and every other temperature has a file of its
-    own beside it.
+    own beside it. At constant pressure also ``barostat``, see `summarise_moves`.
 
     Raises
     ------
@@ -124,7 +129,10 @@ def simulate(
     frames = build_start(
         start, force_field, temperature=temperature, n_replicas=settings.replicas, seed=seed, chosen=chosen
     )
-    ladders = None
+    ladders = volumes = None
+    if settings.pressure is not None:
+        volumes = start_moves(settings.volume_moves, frames)
+        frames = replace(frames, state_point=StatePoint(temperature=temperature, pressure=settings.pressure))
     if settings.tempering is not None:
         ladders = start_ladders(find_ladder(settings.tempering, temperature), settings.replicas)
     with torch.no_grad(), limit_threads(settings.threads):
@@ -148,7 +156,8 @@ def simulate(
                 # with a potential that depends on temperature each replica has its own
                 state = compute_forces(set_temperatures(state, ladders.temperatures[ladders.rung]), model)
             state = integrator.init(relax(state, model) if isinstance(start, CountStart) else state)
-            standing = Standing(state=state, tally=empty_tally(settings.replicas), exchanges=ladders)
+            tally = empty_tally(settings.replicas)
+            standing = Standing(state=state, tally=tally, exchanges=ladders, volumes=volumes)
         standing = _run(standing, integrator, model, settings=settings, frames=frames, store=store, progress=progress)
     origin = {
         "temperature": temperature,
@@ -179,12 +188,11 @@ def _run(
             if len(standing.stopped) == settings.replicas:
                 break
         state, standing = _exchange_if_due(state, standing, settings, model)
+        state, standing = _change_volumes_if_due(state, standing, settings, model)
         steps_saved = state.step - settings.n_equilibration_steps
         if steps_saved % settings.stride:
             continue
-        temperature = integrator.measure_temperature(state)
-        hot = find_overheated(state, temperature, max_ratio=settings.max_temperature_ratio)
-        state, standing = _take_out(state, standing, hot)
+        state, standing = _take_out(state, standing, _find_unphysical(state, standing, integrator, settings))
         if len(standing.stopped) == settings.replicas:
             break
         if steps_saved > 0:
@@ -229,8 +237,43 @@ def _exchange_if_due(
     stride = settings.exchange_stride
     if stride is None or standing.exchanges is None or (state.step - settings.n_equilibration_steps) % stride:
         return state, standing
-    state, exchanges = exchange_temperatures(state, standing.exchanges, model, attempt=state.step // stride)
+    state, exchanges = exchange_temperatures(
+        state, standing.exchanges, model, attempt=state.step // stride, pressure=settings.pressure
+    )
     return state, replace(standing, exchanges=exchanges)
+
+
+def _change_volumes_if_due(
+    state: State, standing: Standing, settings: SimulationSettings, model: ForceField
+) -> tuple[State, Standing]:
+    """Let replicas change their volumes, if there is a pressure and this is the step for it."""
+    stride, steps_saved = settings.volume_stride, state.step - settings.n_equilibration_steps
+    if stride is None or settings.pressure is None or standing.volumes is None or steps_saved % stride:
+        return state, standing
+    state, volumes = change_volumes(
+        state,
+        standing.volumes,
+        model,
+        pressure=settings.pressure,
+        attempt=state.step // stride,
+        is_adapting=steps_saved <= 0,
+    )
+    return state, replace(standing, volumes=volumes)
+
+
+def _find_unphysical(
+    state: State, standing: Standing, integrator: AbstractIntegrator, settings: SimulationSettings
+) -> list[StoppedReplica]:
+    """Return the replicas that are too hot, broken, or have left the range of volumes."""
+    temperature = integrator.measure_temperature(state)
+    stopped = find_overheated(state, temperature, max_ratio=settings.max_temperature_ratio)
+    if standing.volumes is None:
+        return stopped
+    start_volume = torch.from_numpy(standing.volumes.start_volume).to(state.replica.device)[state.replica]
+    ratio = settings.volume_moves.max_volume_ratio
+    escaped = find_escaped(state, measure_volumes(state), start_volume, max_ratio=ratio)
+    known = {entry.replica for entry in stopped}
+    return stopped + [entry for entry in escaped if entry.replica not in known]
 
 
 def _find_segments(standing: Standing) -> np.ndarray:
@@ -252,7 +295,7 @@ def _take_snapshot(
         positions=state.positions.cpu().numpy().astype(np.float32),
         times=np.full(len(replica), time),
         velocities=None if velocities is None else velocities.cpu().numpy().astype(np.float32),
-        cell=None if frames.cell is None else frames.cell[replica],
+        cell=None if state.system.cell is None else state.system.cell.cpu().numpy().astype(np.float32),
         energy=state.energy.cpu().numpy(),
         virial=state.virial.cpu().numpy(),
         segment=_find_segments(standing),

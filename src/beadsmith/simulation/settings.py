@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from beadsmith.errors import InputError
+from beadsmith.simulation.barostat import BarostatSettings
 from beadsmith.simulation.start import StartChoice
 from beadsmith.simulation.tempering import TemperingSettings
 from beadsmith.units import Unit
@@ -34,6 +35,10 @@ class SimulationSettings:
     of a single molecule that are far apart."""
     tempering: TemperingSettings | None = None
     """Parallel tempering of the replicas, or none: all replicas at the temperature of the run."""
+    pressure: Annotated[float, Unit("kJ/mol/nm**3")] | None = None
+    """Pressure at which the cell finds its volume (constant pressure, langevin only), or none: the cell is kept."""
+    barostat: BarostatSettings | None = None
+    """How the volume changes at constant pressure; none takes the defaults."""
     skin: Annotated[float, Unit("nm")] = 0.2
     """Distance beyond the cutoff up to which neighbours are kept between searches; changes speed only."""
     max_displacement: Annotated[float, Unit("nm")] = 0.05
@@ -77,6 +82,7 @@ class SimulationSettings:
         _refuse_broken_steps("save_interval", self.save_interval, self.timestep)
         if self.tempering is not None:
             self._refuse_tempering(self.tempering)
+        self._refuse_pressure()
 
     def _refuse_tempering(self, tempering: TemperingSettings) -> None:
         """Refuse a ladder that the other settings cannot carry.
@@ -96,6 +102,40 @@ class SimulationSettings:
                 f"'replicas' is {self.replicas}, expected a multiple of the {n_rungs} temperatures of 'tempering'",
                 fix=f"Use {max(1, round(self.replicas / n_rungs)) * n_rungs} replicas.",
             )
+
+    def _refuse_pressure(self) -> None:
+        """Refuse a pressure that the other settings cannot hold, and a barostat without one.
+
+        Raises
+        ------
+        InputError : the pressure is not positive or missing, the integrator is not langevin, or volume changes fall
+            between timesteps.
+        """
+        if self.pressure is None:
+            if self.barostat is not None:
+                raise InputError(
+                    "'barostat' is given without a 'pressure'", fix="Add for example 'pressure: 1 bar', or delete it."
+                )
+            return
+        if not (np.isfinite(self.pressure) and self.pressure > 0.0):
+            raise InputError(f"'pressure' is {self.pressure} kJ/mol/nm^3, expected > 0")
+        if self.integrator != "langevin":
+            raise InputError(
+                f"'pressure' needs the integrator langevin, not {self.integrator}: volumes change by a rule that asks "
+                "for a heat bath, and for positions that owe nothing to the noise of the next step",
+                fix="Use integrator: langevin.",
+            )
+        _refuse_broken_steps("barostat.interval", self.volume_moves.interval, self.timestep)
+
+    @property
+    def volume_moves(self) -> BarostatSettings:
+        """How the volume changes, if it does."""
+        return self.barostat or BarostatSettings()
+
+    @property
+    def volume_stride(self) -> int | None:
+        """Steps between attempts to change the volume, or None at constant volume."""
+        return None if self.pressure is None else round(self.volume_moves.interval / self.timestep)
 
     @property
     def exchange_stride(self) -> int | None:

@@ -21,7 +21,7 @@ from beadsmith.neighbors import ANGLE, BOND, DIHEDRAL, MOST_SITES_FOR_ALL_PAIRS,
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """What a search needs beside positions; all of it is fixed while steps are replayed."""
+    """What a search needs beside positions; while steps are replayed only the cells may change, in their places."""
 
     n_replicas: int
     """Number of replicas."""
@@ -122,6 +122,20 @@ def plan_search(batch: Batch, cutoff: float, skin: float) -> SearchPlan:
     in_boxes = search_pairs(plan, batch.positions) if grid else None
     plan = plan if in_boxes is None else make_room(plan, in_boxes)
     return make_room(plan, search_pairs(plan, batch.positions))
+
+
+def serves_cells(plan: SearchPlan, cell: Float[Tensor, "replicas 3 3"]) -> bool:
+    """Tell whether a plan finds all pairs in other cells; waits for the device.
+
+    It does unless one is so narrow that it asks for more images, or for fewer search boxes.
+    """
+    widths = (1.0 / torch.linalg.inv(cell.double()).norm(dim=1)).amin(dim=0).tolist()
+    if plan.grid is not None and any(int(w / plan.reach) < n for w, n in zip(widths, plan.grid, strict=True)):
+        return False
+    if plan.images is None:
+        return 2.0 * plan.reach <= min(widths)
+    spans = plan.images.abs().amax(dim=0).tolist()
+    return all(int(plan.reach / w) + 1 <= n for w, n in zip(widths, spans, strict=True))
 
 
 def make_room(plan: SearchPlan, found: PaddedPairs) -> SearchPlan:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from beadsmith.batch import Prediction
 from beadsmith.energy import EnergyModel, predict
 from beadsmith.errors import InputError
+from beadsmith.simulation.barostat import measure_volumes
 from beadsmith.simulation.noise import EXCHANGES, draw_uniforms
 from beadsmith.simulation.state import State
 from beadsmith.units import GAS_CONSTANT, Unit
@@ -151,7 +152,7 @@ def set_temperatures(state: State, temperature: Float[np.ndarray, "replicas"]) -
 
 
 def exchange_temperatures(
-    state: State, exchanges: Exchanges, force_field: EnergyModel, *, attempt: int
+    state: State, exchanges: Exchanges, force_field: EnergyModel, *, attempt: int, pressure: float | None = None
 ) -> tuple[State, Exchanges]:
     """Try to exchange the temperatures of neighbours on all ladders: even pairs of rungs in turn with odd ones.
 
@@ -168,6 +169,7 @@ def exchange_temperatures(
     exchanges : Where they stand.
     force_field : What the replicas are simulated with.
     attempt : Number of the attempt; its parity chooses the pairs, and random numbers are a function of it.
+    pressure : Pressure of cells that change [kJ/mol/nm³]: energies then are W + P V. None at constant volume.
     """
     n_rungs, n_ladders = exchanges.n_rungs, exchanges.n_ladders
     replica = state.replica.cpu().numpy()
@@ -185,6 +187,9 @@ def exchange_temperatures(
     other = energy if trial is None else trial.energy.cpu().numpy()
     inverse = 1.0 / (GAS_CONSTANT * exchanges.temperatures)
     exponent = inverse[pairs] * (energy[lower] - other[upper]) + inverse[pairs + 1] * (energy[upper] - other[lower])
+    if pressure is not None:
+        work = pressure * measure_volumes(state).cpu().numpy()
+        exponent = exponent + (inverse[pairs] - inverse[pairs + 1]) * (work[lower] - work[upper])
     chance = draw_uniforms(state.seed, EXCHANGES, index=attempt, shape=(n_ladders, n_rungs))[:, pairs]
     # written so that an energy that is not a number is never exchanged
     is_accepted = is_pair & (chance < np.exp(np.minimum(exponent, 0.0)))
