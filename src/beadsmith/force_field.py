@@ -27,6 +27,7 @@ from beadsmith.priors.fourier import FourierDihedrals, FourierImpropers
 from beadsmith.priors.harmonic import HarmonicAngles, HarmonicBonds, HarmonicImpropers
 from beadsmith.priors.repulsion import ExponentialRepulsion
 from beadsmith.priors.splines import PairSpline
+from beadsmith.priors.volume import VolumeTerm
 from beadsmith.thermal_form import ThermalForm
 from beadsmith.topology import Topology, group_equal_molecules
 from beadsmith.trajectory import StatePoint
@@ -45,6 +46,7 @@ _TERMS: dict[str, type[AbstractEnergyTerm]] = {
     "harmonic_bonds": HarmonicBonds,
     "harmonic_impropers": HarmonicImpropers,
     "pair_spline": PairSpline,
+    "volume": VolumeTerm,
 }
 
 

@@ -15,6 +15,7 @@ from beadsmith.neighbors import build_skin_list, find_pairs, is_covering, pair_v
 from beadsmith.priors.bonded import find_type_tuples
 from beadsmith.priors.harmonic import HarmonicBonds
 from beadsmith.priors.repulsion import ExponentialRepulsion
+from beadsmith.priors.volume import VolumeTerm
 from beadsmith.simulation import run as module
 from beadsmith.simulation.barostat import (
     BarostatSettings,
@@ -382,3 +383,36 @@ def test_barostat_settings_out_of_range_are_refused_by_name(values, name):
 def test_acceptance_is_null_before_the_first_attempt():
     moves = start_moves(BarostatSettings(), make_liquid(n_frames=2))
     assert summarise_moves(moves, pressure=1.0)["acceptance"] == [None, None]
+
+
+def test_a_term_of_the_volume_shifts_the_pressure_of_an_ideal_gas():
+    """w = c x shifts the pressure by −c/v₀ exactly: the gas at P + c/v₀ has the volumes of the plain gas at P."""
+    n_molecules, shift = 6, -0.5 * PRESSURE
+    _, frames = make_gas(n_molecules, 64)
+    term = VolumeTerm((-shift * 0.1,), reference_volume=0.1)
+    volumes, _ = sample_volumes(
+        make_force_field(Well(), term), frames, n_attempts=150, n_equilibration=50, largest_change=0.8
+    )
+    expected = (n_molecules + 1) * thermal_energy(TEMPERATURE) / (PRESSURE - shift)
+    means = volumes.mean(axis=0)
+    error = means.std(ddof=1) / 8.0
+    assert error < 0.05 * expected
+    # 64 independent replicas, 4 standard errors
+    assert abs(means.mean() - expected) < 4.0 * error
+
+
+def test_captured_forces_have_no_part_of_a_term_of_the_volume(tmp_path, monkeypatch):
+    def build(settings):
+        return CapturedLangevin(build_integrator(settings), first_frame=settings.n_equilibration_steps, stride=2,
+                                n_replicas=settings.replicas)  # fmt: skip
+
+    monkeypatch.setattr(module, "build_integrator", build)
+    term = VolumeTerm((5.0, 20.0), reference_volume=0.04)
+    force_field = make_force_field(WALLS, term)
+    simulate(
+        force_field, make_liquid(n_frames=3), SETTINGS, tmp_path / "s.h5", temperature=TEMPERATURE, seed=3, identity="t"
+    )
+    frames = read_trajectory(tmp_path / "s.h5")
+    again = make_state(force_field, replace(frames, velocities=None))
+    np.testing.assert_allclose(again.energy.numpy(), frames.energy, rtol=1e-4)
+    np.testing.assert_allclose(again.virial.numpy(), frames.virial, rtol=1e-3, atol=0.05)

@@ -12,6 +12,7 @@ from beadsmith.batch import Batch, Pairs, Prediction, build_batch
 from beadsmith.energy import predict, predict_prior
 from beadsmith.force_field import ForceField
 from beadsmith.neighbors import find_pairs
+from beadsmith.priors.volume import VolumeTerm
 from beadsmith.topology import build_bead_topology
 from beadsmith.trajectory import StatePoint, Trajectory
 
@@ -38,7 +39,7 @@ def scan_pair(
     """Return the interaction of one bead of each of two types, each a molecule of its own.
 
     For a network this is far from its training data, where every bead has many neighbours: it shows the wall and the
-    shape, not the effective force in the liquid.
+    shape, not the effective force in the liquid. A term of the volume has no part in it.
     """
     # one more pair, beyond the cutoff: the energy that two single beads have
     probes = np.append(distances, force_field.cutoff + 1.0)
@@ -52,7 +53,9 @@ def scan_pair(
         times=np.arange(float(len(probes))),
     )
     # double precision whatever it was trained in: the parts of a force field may differ in theirs
-    precise = copy.deepcopy(force_field).double()
+    terms = [term for term in force_field.prior if not isinstance(term, VolumeTerm)]
+    alone = ForceField(terms, force_field.network, force_field.record, force_field.thermal_form)
+    precise = copy.deepcopy(alone).double()
     batch = build_batch(trajectory, np.arange(len(probes)), dtype=torch.float64)
     with torch.no_grad():
         prediction = _predict(precise, batch, find_pairs(batch, force_field.cutoff), prior_only)

@@ -14,6 +14,7 @@ from beadsmith.energy import AbstractEnergyTerm, EnergyModel, spread_weights
 from beadsmith.neighbors import build_skin_list
 from beadsmith.priors.pair_terms import AbstractPairTerm
 from beadsmith.priors.tabulated import START, STEP, TabulatedPairs
+from beadsmith.priors.volume import VolumeTerm
 from beadsmith.simulation.static_list import PaddedPairs, SearchPlan
 
 
@@ -43,7 +44,8 @@ class StaticForces:
         like = system.positions
         terms = list(force_field.prior)
         self._tables = [_Table(term, like) for term in terms if isinstance(term, TabulatedPairs)]
-        self._others: list[AbstractEnergyTerm] = [term for term in terms if not isinstance(term, TabulatedPairs)]
+        # a term of the volume has no force
+        self._others: list[AbstractEnergyTerm] = [t for t in terms if not isinstance(t, TabulatedPairs | VolumeTerm)]
         self._network, self._system, self._plan = force_field.network, system, plan
         self._no_pairs = build_skin_list(system, 0.0, 1.0).pairs
         self._first = torch.arange(system.n_sites, device=like.device).repeat_interleave(plan.capacity)

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from beadsmith.energy import AbstractEnergyTerm
 from beadsmith.force_field import ForceField
 from beadsmith.priors.coordinate_series import CoordinateSeries
+from beadsmith.priors.volume import VolumeTerm
 from beadsmith.progress import Progress, silent
 from beadsmith.training.correction import fit_correction
 from beadsmith.training.correction_run import RunFiles
@@ -33,8 +34,8 @@ def check_correction(settings: TrainingSettings, force_field: ForceField, trajec
 
 
 def drop_corrections(force_field: ForceField) -> list[AbstractEnergyTerm]:
-    """Return the prior alone: a correction belongs to the network that it was fitted beside."""
-    return [term for term in force_field.prior if not isinstance(term, CoordinateSeries)]
+    """Return the prior alone: a correction, of populations or pressure, belongs to the network it was fitted beside."""
+    return [term for term in force_field.prior if not isinstance(term, CoordinateSeries | VolumeTerm)]
 
 
 def correct(
