@@ -62,3 +62,24 @@ def test_virial_is_the_outer_product_of_centre_vectors_and_pair_gradients(has_of
         expected[int(system_index[i])] -= np.outer(centres.numpy(), gradient[p].numpy())
     assert found.dtype == torch.float64
     assert np.array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("has_offsets", [False, True])
+def test_the_gradient_of_the_virial_equals_that_of_the_twin(dtype, has_offsets):
+    generator = torch.Generator().manual_seed(2)
+    system_index = torch.tensor([0] * 4 + [1] * 6)
+    index = torch.tensor([[0, 1, 3, 4, 9, 5], [1, 0, 2, 5, 4, 8]])
+    # small whole numbers: sums are exact in any order
+    vectors, gradient, offsets = (torch.randint(-8, 9, (n, 3), generator=generator).to(dtype) for n in (6, 6, 10))
+    weights = torch.randint(-8, 9, (2, 3, 3), generator=generator).double()
+    centres = vectors + (offsets[index[1]] - offsets[index[0]] if has_offsets else 0.0)
+    gradient.requires_grad_()
+    expected = torch.zeros(2, 3, 3, dtype=torch.float64).index_add(
+        0, system_index[index[0]], -centres.double()[:, :, None] * gradient.double()[:, None]
+    )
+    found = sum_virial(vectors, gradient, index, offsets if has_offsets else None, system_index, 2)
+    assert torch.equal(found, expected)
+    by_found, by_expected = (torch.autograd.grad((v * weights).sum(), gradient)[0] for v in (found, expected))
+    assert by_found.dtype == dtype
+    assert torch.equal(by_found, by_expected)

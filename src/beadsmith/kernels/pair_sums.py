@@ -35,7 +35,7 @@ def sum_virial(
     system_index: Int[Tensor, "sites"],
     n_systems: int,
 ) -> Float[Tensor, "systems 3 3"]:
-    """Return −Σ D ⊗ g of each system [kJ/mol] in float64, not symmetrised and without a graph.
+    """Return −Σ D ⊗ g of each system [kJ/mol] in float64, not symmetrised, differentiable once by the gradient g.
 
     Parameters
     ----------
@@ -44,7 +44,6 @@ def sum_virial(
     offsets : Centre of each site's molecule minus the site [nm]; D = vector + offset_j − offset_i. None for zeros.
     system_index, n_systems : System of each site.
     """
-    gradient = gradient.detach()
     if gradient.device.type != "cpu":
         first, second = pair_index
         if offsets is not None:
@@ -53,6 +52,8 @@ def sum_virial(
         sums = torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=gradient.device)
         return -sums.index_add(0, system_index.index_select(0, first), outer)
     offsets = vectors.new_zeros(0, 3) if offsets is None else offsets
+    if gradient.requires_grad:
+        return _SumVirial.apply(gradient, vectors, pair_index, offsets, system_index, n_systems)
     data = (as_array(tensor) for tensor in (vectors, gradient, pair_index, offsets, system_index))
     return torch.from_numpy(_sum_virial(*data, n_systems))
 
@@ -74,6 +75,22 @@ class _SumForces(torch.autograd.Function):
         (pair_index,) = ctx.saved_tensors
         # on one thread: torch would wake all of them, which takes longer than the sweep and waits on a busy machine
         return None, torch.from_numpy(_spread_forces(as_array(pair_index), as_array(adjoint))), None
+
+
+class _SumVirial(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, gradient: Tensor, vectors: Tensor, pair_index: Tensor, offsets: Tensor, system_index: Tensor, n: int
+    ) -> Tensor:
+        ctx.save_for_backward(vectors, pair_index, offsets, system_index)
+        data = (as_array(tensor) for tensor in (vectors, gradient, pair_index, offsets, system_index))
+        return torch.from_numpy(_sum_virial(*data, n))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
+        data = (as_array(tensor) for tensor in ctx.saved_tensors)
+        return torch.from_numpy(_spread_virial(as_array(adjoint), *data)), None, None, None, None, None
 
 
 @compiled
@@ -121,6 +138,23 @@ def _spread_forces(index, adjoint):
         spread[p, 0] = adjoint[i, 0] - adjoint[j, 0]
         spread[p, 1] = adjoint[i, 1] - adjoint[j, 1]
         spread[p, 2] = adjoint[i, 2] - adjoint[j, 2]
+    return spread
+
+
+@compiled
+def _spread_virial(adjoint, vectors, index, offsets, system_index):
+    spread = np.empty_like(vectors)
+    has_offsets = offsets.shape[0] > 0
+    for p in range(index.shape[1]):
+        i, j = index[0, p], index[1, p]
+        x, y, z = np.float64(vectors[p, 0]), np.float64(vectors[p, 1]), np.float64(vectors[p, 2])
+        if has_offsets:
+            x += np.float64(offsets[j, 0]) - np.float64(offsets[i, 0])
+            y += np.float64(offsets[j, 1]) - np.float64(offsets[i, 1])
+            z += np.float64(offsets[j, 2]) - np.float64(offsets[i, 2])
+        own = adjoint[system_index[i]]
+        for b in range(3):
+            spread[p, b] = -(x * own[0, b] + y * own[1, b] + z * own[2, b])
     return spread
 
 
