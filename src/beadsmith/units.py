@@ -8,11 +8,20 @@ from dataclasses import dataclass
 GAS_CONSTANT = 0.00831446261815324
 """Molar Boltzmann constant [kJ/mol/K]. Source: CODATA 2018 (exact since the 2019 SI)."""
 
+PLANCK_CONSTANT = 0.3990312712893431
+"""Molar Planck constant h N_A [kJ/mol ps]. Source: CODATA 2018 (exact since the 2019 SI)."""
+
 AVOGADRO = 6.02214076e23
 """Avogadro constant [1/mol]. Source: CODATA 2018 (exact)."""
 
 BAR = 0.0602214076
 """1 bar in kJ/mol/nm³ (1e5 Pa · 1e-27 m³ · N_A / 1e3)."""
+
+GIGAPASCAL = 1e4 * BAR
+"""1 GPa in kJ/mol/nm³."""
+
+JOULE = 1e-3
+"""1 J/mol in kJ/mol."""
 
 GRAM_PER_CUBIC_CENTIMETRE = 602.214076
 """1 g/cm³ in u/nm³."""

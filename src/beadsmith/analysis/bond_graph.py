@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Int
 
+from beadsmith.analysis.graph_symmetry import list_neighbours
 from beadsmith.analysis.structure import kind_label, pair_kinds
 from beadsmith.topology import Topology
 
@@ -55,11 +56,7 @@ def build_bond_graph(topology: Topology) -> BondGraph:
     for place, (a, b) in enumerate(kinds):
         table[a, b] = table[b, a] = place
     bonds = topology.bonds.astype(np.int64)
-    neighbours: dict[int, list[int]] = {}
-    for first, second in bonds.tolist():
-        neighbours.setdefault(first, []).append(second)
-        neighbours.setdefault(second, []).append(first)
-    ends = [pair for around in neighbours.values() for pair in combinations(around, 2)]
+    ends = [pair for around in list_neighbours(n_sites, bonds) for pair in combinations(around, 2)]
     second_neighbours = np.array(ends, dtype=np.int64).reshape(-1, 2)
     return BondGraph(
         n_sites=n_sites,

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from beadsmith.analysis.coordinates import Coordinate
 from beadsmith.analysis.distribution import Measurement
+from beadsmith.analysis.graph_symmetry import list_neighbours, refine_until_stable
 from beadsmith.analysis.internal import dihedrals
 from beadsmith.statistics import mean_and_error
 from beadsmith.topology import MoleculeKind, Topology
@@ -59,16 +60,14 @@ def find_centres(topology: Topology, molecules: MoleculeKind) -> tuple[Coordinat
 
     Substituents differ where the bond graph beyond them does, judged by colours of all sites that are refined until
     they no longer split; colours begin as names and types. The coordinates are called by residue and name, ``2:CA``.
-    Source: B. Weisfeiler, A. Leman, Nauchno-Tekh. Inf. 2 (9), 12 (1968).
     """
     sites = molecules.sites[0]
     bonds = topology.bonds[np.isin(topology.bonds[:, 0], sites)] - int(sites[0])
-    colours = _refine_colours(
-        [(topology.names[site], int(topology.types[site])) for site in sites.tolist()], _list_neighbours(sites, bonds)
-    )
+    labels = [(topology.names[site], int(topology.types[site])) for site in sites.tolist()]
+    colours, neighbours = refine_until_stable(labels, bonds), list_neighbours(len(sites), bonds)
     found = []
     first = int(topology.residue_index[sites[0]])
-    for centre, around in enumerate(_list_neighbours(sites, bonds)):
+    for centre, around in enumerate(neighbours):
         chosen: dict[int, int] = {}
         for site in sorted(around, key=lambda site: (_ORDER.get(topology.names[sites[site]].upper(), 3), site)):
             chosen.setdefault(colours[site], site)
@@ -107,29 +106,6 @@ def measure_centre(
         distance=float(distance.mean()),
         deviation=float(distance.std()),
     )
-
-
-def _list_neighbours(sites: np.ndarray, bonds: Int[np.ndarray, "bonds 2"]) -> list[list[int]]:
-    neighbours: list[list[int]] = [[] for _ in sites]
-    for first, second in bonds.tolist():
-        neighbours[first].append(second)
-        neighbours[second].append(first)
-    return neighbours
-
-
-def _refine_colours(labels: list[tuple[str, int]], neighbours: list[list[int]]) -> list[int]:
-    """Return colours of the sites that no further look at neighbours would split."""
-    colours, n_before = _number(labels), 0
-    while len(set(colours)) > n_before:
-        n_before = len(set(colours))
-        around = [(colours[site], *sorted(colours[other] for other in near)) for site, near in enumerate(neighbours)]
-        colours = _number(around)
-    return colours
-
-
-def _number(labels: list[Any]) -> list[int]:
-    numbers: dict[Any, int] = {}
-    return [numbers.setdefault(label, len(numbers)) for label in labels]
 
 
 def _make_improper(name: str, terms: Int[np.ndarray, "copies 4"]) -> Coordinate:

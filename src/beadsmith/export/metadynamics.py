@@ -17,6 +17,7 @@ from openmm import unit
 
 from beadsmith.analysis.coordinates import Coordinate, find_peptide_coordinates, resolve_coordinate
 from beadsmith.analysis.definitions import CoordinateDefinition
+from beadsmith.analysis.stereocentres import find_centres
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.export.evaluator import Precision
 from beadsmith.export.openmm import build_openmm_system
@@ -34,7 +35,8 @@ class BiasedCoordinate:
     """One coordinate along which a bias is built, in degrees or nm."""
 
     coordinate: CoordinateDefinition | str
-    """A dihedral, angle or distance, or the name of one that a peptide has by nature: ``phi``, ``psi``, ``phi 2``."""
+    """A dihedral, angle or distance, or the name of one that a molecule has by its nature: ``phi``, ``psi``, ``phi 2``
+    of a peptide, or ``2:CA`` for the signed improper of a site with three different substituents."""
     width: float
     """Standard deviation of the Gaussians: about half of that of the coordinate in a basin."""
     start: float | None = None
@@ -203,7 +205,8 @@ def _find_coordinate(biased: BiasedCoordinate, topology: Topology) -> Coordinate
     kinds = group_equal_molecules(topology)
     if len(kinds) != 1 or len(kinds[0].sites) != 1:
         raise InputError(f"metadynamics is for one molecule, but the start has {topology.n_molecules}")
-    natural = {entry.name: entry for entry in find_peptide_coordinates(topology, kinds[0])}
+    known = (*find_centres(topology, kinds[0]), *find_peptide_coordinates(topology, kinds[0]))
+    natural = {entry.name: entry for entry in known}
     if isinstance(biased.coordinate, CoordinateDefinition):
         found = resolve_coordinate(biased.coordinate, topology, kinds[0])
     elif biased.coordinate in natural:
