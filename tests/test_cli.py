@@ -43,7 +43,7 @@ def test_all_promised_commands_are_there():
     assert [
         *("init", "check", "run"),
         *("sample", "import", "map", "train", "simulate", "evaluate", "report"),
-        *("export", "schema", "doctor"),
+        *("study", "export", "schema", "doctor"),
     ] == COMMANDS
 
 

@@ -5,7 +5,7 @@ import os
 import typer
 
 from beadsmith import __version__
-from beadsmith.cli import files, import_, run, simulate, tools
+from beadsmith.cli import files, import_, run, simulate, study, tools
 
 app = typer.Typer(
     name="beadsmith",
@@ -28,6 +28,7 @@ app.command("train", rich_help_panel=_STAGES)(run.train)
 app.command("simulate", rich_help_panel=_STAGES)(simulate.simulate)
 app.command("evaluate", rich_help_panel=_STAGES)(run.evaluate)
 app.command("report", rich_help_panel=_STAGES)(run.report)
+app.command("study", rich_help_panel=_USE)(study.study)
 app.command("export", rich_help_panel=_USE)(files.export)
 app.command("schema", rich_help_panel=_USE)(files.schema)
 app.command("doctor", rich_help_panel=_USE)(tools.doctor)

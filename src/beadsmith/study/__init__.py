@@ -1,0 +1,1 @@
+"""Studies: many runs of the pipeline that share what they have in common, and one report of all."""

@@ -1,0 +1,154 @@
+"""The file of a study: axes become runs, and what cannot be meant is refused with file and line."""
+
+import pytest
+import yaml
+
+from beadsmith.config.quantities import parse_quantity
+from beadsmith.errors import InputError
+from beadsmith.study.definition import is_study, read_study
+from example_studies import GRID, MAPPINGS, SPLINE_AND_NETWORK, describe_base, make_study, write_study
+
+MACE = {"kind": "mace", "cutoff": "0.7 nm", "n_features": 2}
+
+
+def names(study):
+    return [run.name for run in study.runs]
+
+
+def test_every_mapping_meets_every_network(tmp_path):
+    study = make_study(tmp_path, mappings=MAPPINGS, networks=SPLINE_AND_NETWORK)
+    assert names(study) == ["centre-spline", "centre-hipnn", "oxygen-spline", "oxygen-hipnn"]
+    assert study.axes == {"mapping": ("centre", "oxygen"), "network": ("spline", "hipnn")}
+    assert study.runs[0].settings.network is None
+    assert study.runs[2].settings.mapping.definitions[0].name == "methanol"
+
+
+def test_an_option_replaces_its_whole_section(tmp_path):
+    base = describe_base(mapping={"masses": "standard"})
+    study = make_study(tmp_path, mappings={"a": {}, "b": {"forces": "sum"}}, base=base)
+    assert [run.settings.mapping.masses for run in study.runs] == ["simulation", "simulation"]
+    assert [run.settings.mapping.forces for run in study.runs] == ["optimal", "sum"]
+
+
+def test_correlations_and_cutoffs_multiply_only_the_networks_that_have_them(tmp_path):
+    networks = {**SPLINE_AND_NETWORK, "mace": MACE}
+    study = make_study(tmp_path, networks=networks, correlations=[1, 3], cutoffs=["0.65 nm", "0.7 nm"])
+    assert names(study) == [
+        "spline",
+        "hipnn-0.65nm",
+        "hipnn-0.7nm",
+        "mace-nu1-0.65nm",
+        "mace-nu1-0.7nm",
+        "mace-nu3-0.65nm",
+        "mace-nu3-0.7nm",
+    ]
+    assert [run.settings.network.correlation for run in study.runs[3:]] == [1, 1, 3, 3]
+    assert study.runs[1].settings.network.cutoff == pytest.approx(0.65)
+
+
+def test_an_axis_of_ones_own_sets_dotted_keys(tmp_path):
+    axes = {"wall": {"tangent": {}, "none": {"prior.repulsion": "none"}}}
+    study = make_study(tmp_path, networks=SPLINE_AND_NETWORK, axes=axes)
+    assert names(study) == ["spline-tangent", "spline-none", "hipnn-tangent", "hipnn-none"]
+    assert [run.settings.prior.repulsion for run in study.runs] == ["tangent", "none"] * 2
+
+
+def test_combinations_can_be_left_out(tmp_path):
+    skip = [{"mapping": "oxygen", "network": "hipnn"}]
+    study = make_study(tmp_path, mappings=MAPPINGS, networks=SPLINE_AND_NETWORK, skip=skip)
+    assert "oxygen-hipnn" not in names(study)
+    assert len(study.runs) == 3
+
+
+def test_all_runs_share_what_makes_them_comparable(tmp_path):
+    study = make_study(tmp_path, networks=SPLINE_AND_NETWORK, replicas=3)
+    for run in study.runs:
+        assert run.settings.simulation.replicas == 3
+        assert run.settings.simulation.all_stopped == "keep"
+        assert not run.settings.baseline
+
+
+def test_the_base_may_be_a_file_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(describe_base()))
+    path = write_study(tmp_path, base="base.yaml", networks=SPLINE_AND_NETWORK)
+    assert names(read_study(path)) == ["spline", "hipnn"]
+
+
+def test_a_study_is_told_from_a_run_by_its_base(tmp_path):
+    assert is_study(write_study(tmp_path, networks=SPLINE_AND_NETWORK))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(describe_base()))
+    assert not is_study(tmp_path / "run.yaml")
+
+
+def test_a_transfer_study_trains_at_each_state_and_jointly_and_tests_everywhere(tmp_path):
+    study = make_study(tmp_path, **GRID, networks={"spline": "none"})
+    roles = [run.role for run in study.runs]
+    assert (roles.count("state"), roles.count("training"), roles.count("result")) == (4, 5, 20)
+    joint = next(run for run in study.runs if run.name == "train-spline-joint")
+    assert len(joint.settings.train_with) == 3
+    assert joint.sources == tuple(run.name for run in study.runs if run.role == "state")
+    cell = next(run for run in study.runs if run.name == "spline-joint-at-330K_0.7g_cm3")
+    assert cell.settings.trained_in == str(tmp_path / "toy" / "runs" / "train-spline-joint")
+    assert cell.settings.state.temperature == 330.0
+    assert cell.settings.state.density == pytest.approx(parse_quantity("0.7 g/cm^3", "u/nm**3", name="", where=""))
+
+
+def test_sets_choose_states_by_their_values_in_any_unit(tmp_path):
+    sets = {"hot": {"temperatures": ["0.33 kK"]}, "corner": {"temperatures": ["300 K"], "densities": ["700 kg/m^3"]}}
+    study = make_study(tmp_path, **GRID, networks={"spline": "none"}, sets=sets)
+    sources = {run.name: run.sources for run in study.runs if run.role == "training"}
+    assert sources == {
+        "train-spline-hot": ("state-330K_0.7g_cm3", "state-330K_0.75g_cm3"),
+        "train-spline-corner": ("state-300K_0.7g_cm3",),
+    }
+
+
+def test_a_training_that_no_cell_wants_falls_away(tmp_path):
+    skip = [{"network": "spline", "train": "joint"}]
+    study = make_study(tmp_path, **GRID, networks={"spline": "none"}, skip=skip)
+    assert not any("joint" in name for name in names(study))
+
+
+BAD = [
+    ("no kind", {"kind": "maping"}, ("'maping'", "mapping or transfer", ":1")),
+    ("unknown key", {"mapings": MAPPINGS}, ("unknown key 'mapings'", "'mappings'")),
+    ("no axis", {}, ("no axis", "'mappings'")),
+    ("empty axis", {"networks": {}}, ("'networks' is no section",)),
+    ("list for a section", {"networks": ["none"]}, ("'networks' is no section",)),
+    ("name of an option", {"networks": {"a/b": "none"}}, ("'a/b'", "letters, digits")),
+    ("name of the study", {"name": "../x", "networks": SPLINE_AND_NETWORK}, ("'../x'", "--output")),
+    ("base is missing", {"base": "nowhere.yaml", "networks": SPLINE_AND_NETWORK}, ("'nowhere.yaml' does not exist",)),
+    ("bad configuration", {"networks": {"bad": {"cutof": "0.7 nm"}}}, ("run 'bad'", "'cutof'", "study.yaml:")),
+    ("bad dotted key", {"axes": {"a": {"b": {"prior.bond": "none"}}}}, ("run 'b'", "'bond'", "'bonds'")),
+    ("key of the study", {"axes": {"a": {"b": {"baseline": True}}}}, ("'baseline' is set by the study itself",)),
+    ("axis twice", {"networks": SPLINE_AND_NETWORK, "axes": {"network": {"x": {}}}}, ("two axes called 'network'",)),
+    ("skip of no axis", {"networks": SPLINE_AND_NETWORK, "skip": [{"netwrk": "x"}]}, ("'netwrk'", "Axes: network")),
+    ("skip of no option", {"networks": SPLINE_AND_NETWORK, "skip": [{"network": "hipn"}]}, ("'hipn'", "'hipnn'")),
+    ("all skipped", {"networks": {"spline": "none"}, "skip": [{"network": "spline"}]}, ("leaves no run",)),
+    ("replicas", {"networks": SPLINE_AND_NETWORK, "replicas": "many"}, ("'many'", "whole number")),
+    (
+        "stability",
+        {"networks": SPLINE_AND_NETWORK, "stability": {"bond_tolerance": "-1 nm"}},
+        ("bond_tolerance", "> 0"),
+    ),
+    ("no grid", {"kind": "transfer", "networks": SPLINE_AND_NETWORK}, ("no grid", "temperatures")),
+    ("two densities", {**GRID, "pressures": ["1 bar"]}, ("both 'densities' and 'pressures'",)),
+    ("unit of a state", {**GRID, "temperatures": ["300"]}, ("without a unit", "300 K")),
+    ("set of no state", {**GRID, "sets": {"a": {"temperatures": ["500 K"]}}}, ("'sets.a' names 500 K",)),
+    ("word of a set", {**GRID, "sets": {"a": "some"}}, ("'sets.a' is 'some'", "each, all")),
+    ("key of a set", {**GRID, "sets": {"a": {"temperature": ["300 K"]}}}, ("'temperature'", "'temperatures'")),
+]
+
+
+@pytest.mark.parametrize(("changes", "parts"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_what_cannot_be_meant_is_refused(changes, parts, tmp_path):
+    with pytest.raises(InputError) as caught:
+        make_study(tmp_path, **changes)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no study folder"):
+        read_study(tmp_path)
