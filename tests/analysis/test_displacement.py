@@ -1,5 +1,7 @@
 """Diffusion of motions whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,22 @@ def test_uniform_motion_through_the_boundary_is_unwrapped_exactly():
     positions = np.array([[0.1, 0.2, 0.3]]) + times[:, None, None] * velocity
     trajectory = make_trajectory(positions % 1.0, cell=np.eye(3))
     np.testing.assert_allclose(unwrap_positions(trajectory), positions, atol=1e-5)
+
+
+def test_sites_that_move_with_a_changing_cell_stand_still():
+    """Continuous positions some cells away breathe with the cell by more than any step of their own."""
+    generator = np.random.default_rng(11)
+    edges = 2.0 + generator.normal(0.0, 0.02, 40)
+    fractions = generator.random((5, 3)) + np.array([30.0, -20.0, 0.0])
+    steps = np.cumsum(generator.normal(0.0, 0.002, (40, 5, 3)), axis=0)
+    bare = make_trajectory(np.zeros((40, 5, 3)), cell=np.eye(3))
+    cells = edges[:, None, None] * np.eye(3)
+    positions = (fractions + steps) * edges[:, None, None]
+    trajectory = replace(bare, positions=positions.astype(np.float32), cell=cells.astype(np.float32))
+    walked = unwrap_positions(trajectory)
+    expected = np.cumsum(np.diff(steps, axis=0) * edges[1:, None, None], axis=0)
+    # float32 positions of 60 nm carry 4e-6 nm each
+    np.testing.assert_allclose(walked[1:] - walked[:1], expected, atol=5e-5)
 
 
 def test_unwrapping_is_refused_where_a_step_could_be_the_other_way_round():

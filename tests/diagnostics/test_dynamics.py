@@ -112,6 +112,32 @@ def test_pressure_never_fails_even_with_virial_labels():
     assert judge(right)["pressure"].status == "pass"
 
 
+def evaluate_at_constant_pressure(density, *, reference_pressure=1.0):
+    """Return an evaluation of a network that was simulated at 1 bar; the reference has 0.750 g/cm³."""
+    comparison = make_comparison() | {"density_difference": measurement(density - 0.75, 0.002, "g/cm^3")}
+    applied = {"value": 1.0, "unit": "bar"}
+    systems = {
+        "reference": make_system(
+            density=measurement(0.75, 0.001, "g/cm^3"), pressure=measurement(reference_pressure, 10.0, "bar")
+        ),
+        "network": make_system(density=measurement(density, 0.0017, "g/cm^3"), pressure_set=applied),
+    }
+    return make_evaluation(systems=systems, comparisons={"network": comparison})
+
+
+@pytest.mark.parametrize(("density", "status"), [(0.754, "pass"), (0.757, "pass"), (0.76, "warn"), (0.2, "warn")])
+def test_the_density_at_constant_pressure_is_held_against_the_reference(density, status):
+    checks = judge(evaluate_at_constant_pressure(density))
+    assert checks["density"].status == status
+    # right by construction
+    assert "pressure" not in checks
+
+
+def test_a_density_at_another_pressure_than_the_references_is_not_judged():
+    assert "density" not in judge(evaluate_at_constant_pressure(0.2, reference_pressure=3000.0))
+    assert "density" not in judge(make_evaluation())
+
+
 def test_what_was_not_measured_is_not_checked():
     bare = make_comparison() | {"rdf": {}, "adf": {}, "pressure_difference": None}
     system = make_system(kinetic_temperature=None, pressure=None, closest_pair={})

@@ -45,13 +45,14 @@ def unwrap_positions(trajectory: Trajectory) -> Float[np.ndarray, "frames sites 
     """Return positions that follow each site from frame to frame, or None where the frames are too far apart.
 
     Every step takes the nearest image. It is ambiguous, and None is returned, when any step is longer than 0.4 of the
-    cell along one of its vectors. The frames must be of one segment and in time order.
+    cell along one of its vectors. Where the cell changes, steps are those in units of its vectors: sites that move with
+    the cell stand still. The frames must be of one segment and in time order.
     """
     positions = trajectory.positions.astype(np.float64)
     if trajectory.cell is None:
         return positions
     cell = trajectory.cell[1:].astype(np.float64)
-    fractional = fractional_coordinates(np.diff(positions, axis=0), cell)
+    fractional = np.diff(fractional_coordinates(positions, trajectory.cell.astype(np.float64)), axis=0)
     fractional -= np.round(fractional)
     if np.abs(fractional).max(initial=0.0) > _LARGEST_STEP:
         return None

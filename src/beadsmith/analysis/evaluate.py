@@ -241,6 +241,7 @@ def _compare(
             if name in reference.displacements and reference.displacements[name].diffusion.value > 0.0
         },
         "pressure_difference": _subtract_scalars(simulated, reference, "pressure"),
+        "density_difference": _subtract_scalars(simulated, reference, "density"),
     }
 
 

@@ -10,6 +10,13 @@ from jaxtyping import Bool, Float, Int
 from beadsmith.analysis.displacement import Displacement, cut_into_blocks, measure_displacements
 from beadsmith.analysis.distribution import Distribution, Measurement
 from beadsmith.analysis.forces import measure_forces, sum_force_moments
+from beadsmith.analysis.number_fluctuations import NumberCounts, add_numbers, count_numbers, is_measurable
+from beadsmith.analysis.state_variables import (
+    SERIES_UNITS,
+    collect_series,
+    measure_fluctuations,
+    measure_scalars,
+)
 from beadsmith.analysis.structure import (
     StructureBins,
     StructureCounts,
@@ -20,8 +27,7 @@ from beadsmith.analysis.structure import (
     find_first_peak,
     radial_distributions,
 )
-from beadsmith.analysis.temperature import count_degrees_of_freedom, find_hottest_frame, kinetic_temperatures
-from beadsmith.analysis.thermodynamics import measure_drift, measure_mean, pressures
+from beadsmith.analysis.temperature import count_degrees_of_freedom, find_hottest_frame
 from beadsmith.errors import InputError
 from beadsmith.io.h5md import StoredTrajectory
 from beadsmith.progress import Progress, silent
@@ -33,7 +39,6 @@ from beadsmith.units import BAR, SQUARE_CENTIMETRE_PER_SECOND
 _CHUNK_SITES = 32_768
 _MOMENTUM_FRAMES = 128
 _LONGEST_SERIES = 400
-_SERIES_UNITS = {"kinetic_temperature": "K", "energy": "kJ/mol", "pressure": "bar"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,8 @@ class SystemMeasurements:
     """The sites."""
     temperature_set: float
     """Temperature of the state point [K]."""
+    pressure_set: float | None
+    """Pressure of the state point [bar]; None at constant volume."""
     integrator: str | None
     """Integrator of a coarse-grained run, or None where the file does not name it."""
     volume: float | None
@@ -63,7 +70,10 @@ class SystemMeasurements:
     closest: dict[str, float]
     """Smallest distance in any frame by pair of types [nm]."""
     scalars: dict[str, Measurement | None]
-    """``kinetic_temperature``, ``pressure``, ``energy``, ``energy_drift``; None where the file lacks the field."""
+    """``kinetic_temperature``, ``pressure``, ``density``, ``energy``, ``energy_drift``, ``compressibility`` and
+    ``heat_capacity``; None where the file lacks the field, or the frames cannot show it."""
+    compressibility_from: str | None
+    """Fluctuations that the compressibility was read from, or None."""
     hottest: dict[str, Any] | None
     """The frame of the highest kinetic temperature [K]: ``value``, ``time``, and what chance makes of it."""
     forces: dict[str, dict[str, Measurement]]
@@ -86,6 +96,7 @@ class SystemMeasurements:
             "n_molecules": self.topology.n_molecules,
             "type_names": list(self.topology.type_names),
             "temperature_set": {"value": self.temperature_set, "unit": "K"},
+            "pressure_set": None if self.pressure_set is None else {"value": self.pressure_set, "unit": "bar"},
             "integrator": self.integrator,
             "volume": None if self.volume is None else {"value": self.volume, "unit": "nm^3"},
             "rdf": {label: curve.to_json() for label, curve in self.radial.items()},
@@ -96,6 +107,7 @@ class SystemMeasurements:
                 for label, value in self.closest.items()
             },
             **{name: None if value is None else value.to_json() for name, value in self.scalars.items()},
+            "compressibility_from": self.compressibility_from,
             "hottest_frame": self.hottest,
             "forces": {
                 name: {key: value.to_json() for key, value in entry.items()} for name, entry in self.forces.items()
@@ -104,7 +116,7 @@ class SystemMeasurements:
             "no_diffusion": self.no_diffusion,
             "displacement": {name: _displacement_to_json(record) for name, record in self.displacements.items()},
             "series": {
-                "units": {"time": "ps", **{key: unit for key, unit in _SERIES_UNITS.items() if key in self.series}},
+                "units": {"time": "ps", **{key: unit for key, unit in SERIES_UNITS.items() if key in self.series}},
                 **{name: values.tolist() for name, values in self.series.items()},
             },
         }
@@ -164,19 +176,30 @@ def measure_trajectory(
     structure = [block.structure for block in blocks]
     series = {key: np.concatenate([block.series[key] for block in blocks]) for key in blocks[0].series}
     displacements, no_diffusion = _measure_motion(stored, frames, segment[kept], fit_window)
+    integrator, state = stored.metadata.get("settings", {}).get("integrator"), stored.state_point
+    fluctuations, source = measure_fluctuations(
+        series,
+        [block.numbers for block in blocks if block.numbers is not None],
+        temperature=state.temperature,
+        n_molecules=topology.n_molecules,
+        is_atomistic=integrator is None,
+        n_blocks=n_blocks,
+    )
     return SystemMeasurements(
         n_frames=stored.n_frames,
         n_used=len(frames),
         length=_length(stored.times, segment, kept),
         n_segments=len(np.unique(segment[kept])),
         topology=topology,
-        temperature_set=stored.state_point.temperature,
-        integrator=stored.metadata.get("settings", {}).get("integrator"),
+        temperature_set=state.temperature,
+        pressure_set=None if state.pressure is None else state.pressure / BAR,
+        integrator=integrator,
         volume=float(np.average(series["volume"], weights=series["weight"])) if "volume" in series else None,
         radial=radial_distributions(structure, bins, topology) if "volume" in series else {},
         angular=angular_distributions(structure, bins, topology),
         closest=closest_pairs(closest, topology),
-        scalars=_measure_scalars(series, n_blocks),
+        scalars={**measure_scalars(series, n_blocks), **fluctuations},
+        compressibility_from=source,
         hottest=None if degrees is None else find_hottest_frame(series, degrees, stored.state_point.temperature),
         forces=measure_forces([block.forces for block in blocks if block.forces]),
         displacements=displacements,
@@ -214,6 +237,7 @@ class _Block:
     structure: StructureCounts
     forces: dict[str, np.ndarray]
     series: dict[str, np.ndarray]
+    numbers: NumberCounts | None
 
 
 def _measure_block(
@@ -223,49 +247,19 @@ def _measure_block(
     structure: StructureCounts | None = None
     forces: dict[str, np.ndarray] = {}
     series: list[dict[str, np.ndarray]] = []
+    numbers: NumberCounts | None = None
     for part in read_chunks(stored, frames):
         counts = count_structure(part, bins, part.weight)
         structure = counts if structure is None else add_counts(structure, counts)
         if part.forces is not None:
             forces = {name: forces.get(name, 0.0) + sums for name, sums in sum_force_moments(part).items()}
-        series.append(_collect_series(part, degrees))
+        series.append(collect_series(part, degrees))
+        if is_measurable(part):
+            own = count_numbers(part)
+            numbers = own if numbers is None else add_numbers(numbers, own)
     assert structure is not None
     joined = {key: np.concatenate([entry[key] for entry in series]) for key in series[0]}
-    return _Block(structure=structure, forces=forces, series=joined)
-
-
-def _collect_series(part: Trajectory, degrees: int | None) -> dict[str, np.ndarray]:
-    n_frames = part.n_frames
-    series: dict[str, np.ndarray] = {
-        "time": part.times,
-        "segment": np.zeros(n_frames, dtype=np.int64) if part.segment is None else part.segment,
-        "weight": np.ones(n_frames) if part.weight is None else part.weight,
-    }
-    if part.cell is not None:
-        series["volume"] = part.volumes()
-    if degrees is not None:
-        series["kinetic_temperature"] = kinetic_temperatures(part, degrees_of_freedom=degrees)
-    if part.energy is not None:
-        series["energy"] = part.energy
-    if part.virial is not None and part.cell is not None:
-        series["pressure"] = pressures(part) / BAR
-    return series
-
-
-def _measure_scalars(series: dict[str, np.ndarray], n_blocks: int) -> dict[str, Measurement | None]:
-    segment, weight = series["segment"], series["weight"]
-    scalars: dict[str, Measurement | None] = {
-        name: measure_mean(series[name], unit=unit, n_blocks=n_blocks, segment=segment, weight=weight)
-        if name in series
-        else None
-        for name, unit in _SERIES_UNITS.items()
-    }
-    scalars["energy_drift"] = (
-        measure_drift(series["energy"], unit="kJ/mol", n_blocks=n_blocks, segment=segment)
-        if "energy" in series
-        else None
-    )
-    return scalars
+    return _Block(structure=structure, forces=forces, series=joined, numbers=numbers)
 
 
 def _count_unused(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"], bins: StructureBins) -> StructureCounts:

@@ -38,6 +38,9 @@ TEMPERATURE_DEVIATION = 0.01
 PRESSURE_DIFFERENCE = 50.0
 """Difference of the pressure that counts as agreement [bar]."""
 
+DENSITY_DIFFERENCE = 0.01
+"""Relative difference of the density that counts as agreement; force fields differ from experiment by as much."""
+
 
 def check_simulation(
     evaluation: dict[str, Any],
@@ -73,6 +76,7 @@ def check_simulation(
         checks += _check_against_baseline(comparison, other, "adf", "angular distribution")
     checks += check_molecules(evaluation, name, baseline=baseline)
     checks += _check_pressure(comparison, systems[name], has_virial_labels)
+    checks += _check_density(comparison, systems[name], systems["reference"])
     return checks
 
 
@@ -275,7 +279,8 @@ def _check_against_baseline(comparison: dict[str, Any], baseline: dict[str, Any]
 
 def _check_pressure(comparison: dict[str, Any], simulated: dict[str, Any], has_virial_labels: bool) -> list[Check]:
     difference, found = comparison["pressure_difference"], simulated["pressure"]
-    if difference is None or found is None:
+    # at constant pressure it is right by construction, and the density is what can be wrong
+    if difference is None or found is None or simulated.get("pressure_set") is not None:
         return []
     limit = max(PRESSURE_DIFFERENCE, 3.0 * (difference["standard_error"] or 0.0))
     reason = (
@@ -291,7 +296,34 @@ def _check_pressure(comparison: dict[str, Any], simulated: dict[str, Any], has_v
             unit="bar",
             threshold=f"within ±{limit:.3g}",
             meaning=f"Pressure of the simulation ({found['value']:.0f} bar) minus that of the reference. {reason}",
-            remedy="Use this model at constant volume only.",
+            remedy="Use this model at constant volume only, or train with 'labels: {virials: 1}'; what is left may be "
+            "taken off with 'training.volume_term: linear'.",
+        )
+    ]
+
+
+def _check_density(comparison: dict[str, Any], simulated: dict[str, Any], reference: dict[str, Any]) -> list[Check]:
+    """Return the check of a simulation at the pressure of its reference, measured or set."""
+    difference, known, pressure = (
+        comparison.get("density_difference"), reference.get("density"), reference.get("pressure")
+    )  # fmt: skip
+    applied = simulated.get("pressure_set")
+    if difference is None or applied is None or known is None or pressure is None:
+        return []
+    if abs(applied["value"] - pressure["value"]) > max(PRESSURE_DIFFERENCE, 3.0 * (pressure["standard_error"] or 0.0)):
+        return []
+    limit = max(DENSITY_DIFFERENCE * known["value"], 3.0 * (difference["standard_error"] or 0.0))
+    return [
+        Check(
+            name="density",
+            status="pass" if abs(difference["value"]) <= limit else "warn",
+            value=difference["value"],
+            unit="g/cm^3",
+            threshold=f"within ±{limit:.3g}",
+            meaning=f"Density of the simulation at {applied['value']:.4g} bar minus that of the reference "
+            f"({known['value']:.4g} g/cm^3).",
+            remedy="Train with virial labels ('labels: {virials: 1}'), or take what is left of the pressure off with "
+            "'training.volume_term: linear'.",
         )
     ]
 

@@ -124,6 +124,15 @@ def tabulate_state(evaluation: dict[str, Any]) -> Table:
         ("kinetic temperature", *(format_measurement(s["kinetic_temperature"]) for s in systems.values())),
         ("pressure", *(format_measurement(s["pressure"]) for s in systems.values())),
     ]
+    titles = {
+        "density": "density",
+        "compressibility": "isothermal compressibility",
+        "heat_capacity": "heat capacity without kinetic part, of one molecule",
+    }
+    for name, title in titles.items():
+        entries = [s.get(name) for s in systems.values()]
+        if any(entries):
+            rows.append((title, *(format_measurement(entry) for entry in entries)))
     for kind, title in _name_rows("closest pair ever", [s["closest_pair"] for s in systems.values()]):
         rows.append((title, *(format_measurement(s["closest_pair"].get(kind)) for s in systems.values())))
     for kind, title in _name_rows("diffusion coefficient", [s["diffusion"] for s in systems.values()]):
@@ -132,7 +141,10 @@ def tabulate_state(evaluation: dict[str, Any]) -> Table:
     for kind, title in _name_rows("dynamical speed-up", speed_ups):
         rows.append((title, "1", *(format_measurement(entry.get(kind)) for entry in speed_ups)))
     return Table(
-        caption="Every run ± one block standard error. The speed-up is the ratio of the diffusion coefficients.",
+        caption="Every run ± one block standard error. The compressibility is read from volumes where they change, "
+        "else from numbers of molecules in parts of the cell, which asks for a large one. A heat capacity needs "
+        "energies: those of a coarse-grained run are free energies. The speed-up is the ratio of the diffusion "
+        "coefficients.",
         header=("quantity", *(NAMES[name] for name in systems)),
         rows=tuple(rows),
     )
