@@ -104,16 +104,19 @@ def read_structures(stored: StoredTrajectory, frame: int) -> dict[str, Float[np.
     return {kind.name: whole[kind.sites[0]] for kind in large_molecules(stored.topology) if kind.n_molecules == 1}
 
 
-def _molecule_tree(stored: StoredTrajectory) -> tuple[Int[np.ndarray, "_edges 2"], ...]:
+def build_molecule_tree(topology: Topology) -> tuple[Int[np.ndarray, "_edges 2"], ...]:
     """Return the bonds that make all molecules of several sites whole, outwards from the first site of each."""
-    if "cell" not in stored.fields:
-        return ()
     generations: list[list[np.ndarray]] = []
-    for kind in large_molecules(stored.topology):
-        for depth, edges in enumerate(_copy_tree(stored.topology, kind)):
+    for kind in large_molecules(topology):
+        for depth, edges in enumerate(_copy_tree(topology, kind)):
             generations += [[]] if depth == len(generations) else []
             generations[depth].append(kind.sites[:, edges].reshape(-1, 2))
     return tuple(np.concatenate(edges) for edges in generations)
+
+
+def _molecule_tree(stored: StoredTrajectory) -> tuple[Int[np.ndarray, "_edges 2"], ...]:
+    """Return the same for a file; an open system is whole already."""
+    return build_molecule_tree(stored.topology) if "cell" in stored.fields else ()
 
 
 def _copy_tree(topology: Topology, kind: MoleculeKind) -> tuple[Int[np.ndarray, "_edges 2"], ...]:

@@ -1,0 +1,189 @@
+"""Would a force field know a molecule from its mirror image? Verdicts on hands, lost stereocentres and inversion."""
+
+from dataclasses import dataclass, replace
+
+from beadsmith.analysis.mirror_images import Asymmetry
+from beadsmith.analysis.stereocentres import LEAST_DEVIATIONS, CentreMeasurement
+from beadsmith.check import Check, Status
+from beadsmith.diagnostics.mapping.knowledge import (
+    CORRECTION,
+    DIHEDRAL_PRIOR,
+    ROTATIONS_ONLY,
+    ModelKnowledge,
+)
+from beadsmith.diagnostics.mapping.molecules import MoleculeSurvey
+from beadsmith.diagnostics.mapping.verdict import MappingVerdict
+
+ASYMMETRY = (0.01, 0.05)
+"""Jensen-Shannon divergence of a distribution and its reflection that counts as none, and as a hand [nat]."""
+
+CHANCE = (2.0, 3.0)
+"""Multiples of what a molecule without a hand would show by chance, for the same two."""
+
+_ONE_HANDED = 0.9
+"""|fraction of positive minus fraction of negative impropers| from which a centre counts as having a hand."""
+
+_FEWEST_BEADS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hand:
+    """What the distributions of one molecule say about its hand."""
+
+    molecule: MoleculeSurvey
+    status: Status
+    value: float
+    what: str
+    is_known: bool
+
+
+def check_hands(molecules: tuple[MoleculeSurvey, ...], model: ModelKnowledge) -> list[MappingVerdict]:
+    """Return the verdicts on hands; none where no molecule has the four beads that a hand takes."""
+    hands = [_look(entry) for entry in molecules if len(entry.beads) >= _FEWEST_BEADS and entry.asymmetries]
+    verdicts = [_judge_hand(hands, model)] if hands else []
+    verdicts += _judge_lost(molecules, hands, model)
+    return [*verdicts, *_judge_inversion(molecules)]
+
+
+def locked_centres(molecule: MoleculeSurvey) -> list[str]:
+    """Return the beads whose signed improper keeps its sign, far from planarity, in all frames."""
+    return [name for name, centre in molecule.centres.items() if centre.is_locked]
+
+
+def _look(molecule: MoleculeSurvey) -> _Hand:
+    """Return the verdict on one map alone, from its most asymmetric distribution."""
+    worst = molecule.asymmetries[0]
+    has_hand, is_known = _has_hand(worst)
+    status: Status = "pass" if has_hand is False and is_known else "warn"
+    if has_hand is not False:
+        is_locked = bool(locked_centres(molecule))
+        status = "pass" if is_locked else "fail" if has_hand else "warn"
+    return _Hand(molecule=molecule, status=status, value=worst.divergence.value, what=worst.label, is_known=is_known)
+
+
+def _has_hand(asymmetry: Asymmetry) -> tuple[bool | None, bool]:
+    """Return whether a distribution has a hand (None: a little), and whether the data can tell."""
+    value, chance = asymmetry.divergence.value, asymmetry.chance or 0.0
+    none, sure = (max(limit, factor * chance) for limit, factor in zip(ASYMMETRY, CHANCE, strict=True))
+    if value > sure:
+        return True, True
+    # what chance alone makes is as large as a hand would be
+    is_known = none <= ASYMMETRY[1]
+    return (False if value <= none else None), is_known
+
+
+def _judge_hand(hands: list[_Hand], model: ModelKnowledge) -> MappingVerdict:
+    order = ("pass", "warn", "fail")
+    worst = max(hands, key=lambda hand: (order.index(hand.status), hand.value))
+    locked = locked_centres(worst.molecule)
+    meaning = (
+        f"Divergence of the distribution of {worst.what} from its reflection: 0 for molecules without a hand, "
+        "0.69 for those that never look like their mirror image. Energies of distances and angles are the same for both"
+    )
+    if locked and worst.value > ASYMMETRY[1]:
+        meaning += f"; here the beads around {locked[0]} keep them apart."
+    else:
+        meaning += ", so a simulation shows both in equal parts."
+    remedy = (
+        f"Use {ROTATIONS_ONLY}, {DIHEDRAL_PRIOR} with its sine terms, or {CORRECTION} in these dihedrals; or keep the "
+        "beads that carry the hand, such as mapping.beads: backbone_cb."
+    )
+    if not worst.is_known:
+        remedy = f"Sample longer: by chance alone these frames could look like this. {remedy}"
+    check = Check(
+        name="hand of the molecules",
+        status=worst.status,
+        value=worst.value,
+        unit="nat",
+        threshold=f"<= {ASYMMETRY[0]:g}, or beads that hold a stereocentre; > {ASYMMETRY[1]:g} fails",
+        meaning=meaning,
+        remedy=remedy,
+    )
+    return _cure_hand(check, worst, model)
+
+
+def _cure_hand(check: Check, hand: _Hand, model: ModelKnowledge) -> MappingVerdict:
+    """Return the verdict: SO(3) sees all, a correction its own coordinates, sine terms only one dihedral at a time."""
+    alone = check.status
+    if alone == "pass" or not hand.is_known:
+        return MappingVerdict(check=check, map_alone=alone)
+    if model.sees_hands:
+        return MappingVerdict(check=replace(check, status="pass"), map_alone=alone, cures=(ROTATIONS_ONLY,))
+    if set(_dihedrals(hand)) <= set(model.corrected):
+        cure = f"{CORRECTION} in {', '.join(_dihedrals(hand))}"
+        return MappingVerdict(check=replace(check, status="pass"), map_alone=alone, cures=(cure,))
+    if model.has_sine_prior:
+        meaning = (
+            f"{check.meaning} The sine terms of the prior tell them apart, one dihedral at a time; the network adds "
+            "only what both hands share."
+        )
+        cured = replace(check, status="warn", meaning=meaning)
+        return MappingVerdict(check=cured, map_alone=alone, cures=(DIHEDRAL_PRIOR,))
+    return MappingVerdict(check=check, map_alone=alone)
+
+
+def _dihedrals(hand: _Hand) -> list[str]:
+    """Return the names under which a correction knows the coordinates: phi is that of every residue."""
+    return [name.split(" ")[0] if name.startswith(("phi", "psi")) else name for name in hand.what.split(", ")]
+
+
+def _judge_lost(
+    molecules: tuple[MoleculeSurvey, ...], hands: list[_Hand], model: ModelKnowledge
+) -> list[MappingVerdict]:
+    """Return the verdict on stereocentres of the atoms whose hand no bead shows."""
+    known = [entry for entry in molecules if entry.has_atoms and len(entry.beads) > 1]
+    if not known:
+        return []
+    asymmetric = {id(hand.molecule) for hand in hands if hand.value > ASYMMETRY[0] or not hand.is_known}
+    lost = [entry for entry in known if entry.lost]
+    hidden = [entry for entry in lost if not locked_centres(entry) and id(entry) in asymmetric]
+    names = [name for entry in hidden or lost for name in entry.lost]
+    shown = f" Here: {', '.join(names[:6])}{' and more' if len(names) > 6 else ''}." if names else ""
+    check = Check(
+        name="lost stereocentres",
+        status="warn" if hidden else "pass",
+        value=float(sum(len(entry.lost) for entry in known)),
+        unit="1",
+        threshold="0, or another stereocentre that the beads show, or no trace of a hand",
+        meaning="Stereocentres of the atoms with fewer than three of their four branches among the bonded beads: the "
+        f"beads do not show their hand.{shown}",
+        remedy="Keep a bead in a third branch of the centre, for example mapping.beads: backbone_cb, or let the force "
+        f"field know the hand by {ROTATIONS_ONLY} or {DIHEDRAL_PRIOR}.",
+    )
+    if hidden and model.sees_hands:
+        cured = replace(check, status="pass")
+        return [MappingVerdict(check=cured, map_alone="warn", cures=(ROTATIONS_ONLY,))]
+    return [MappingVerdict(check=check, map_alone=check.status)]
+
+
+def _judge_inversion(molecules: tuple[MoleculeSurvey, ...]) -> list[MappingVerdict]:
+    """Return the verdict on the stereocentres that the beads show: does the reference ever come near to inverting?"""
+    centres = [
+        (name, centre)
+        for entry in molecules
+        for name, centre in entry.centres.items()
+        if centre.is_locked or _is_one_handed(centre)
+    ]
+    if not centres:
+        return []
+    name, worst = min(centres, key=lambda item: (item[1].is_locked, _deviations(item[1])))
+    check = Check(
+        name="inversion",
+        status="pass" if worst.is_locked else "warn",
+        value=_deviations(worst),
+        unit="1",
+        threshold=f"> {LEAST_DEVIATIONS:g}, and no change of sign",
+        meaning=f"Distance of the signed improper at {name} from planarity, in its standard deviations; its sign "
+        f"changed {worst.n_flips} times. Where the reference never inverts, the barrier between hands is extrapolated.",
+        remedy="Name an improper for the centre in mapping.definitions and set prior.impropers: harmonic, which holds "
+        f"its sign, or use {ROTATIONS_ONLY}.",
+    )
+    return [MappingVerdict(check=check, map_alone=check.status)]
+
+
+def _is_one_handed(centre: CentreMeasurement) -> bool:
+    return abs(2.0 * centre.positive.value - 1.0) > _ONE_HANDED
+
+
+def _deviations(centre: CentreMeasurement) -> float:
+    return centre.distance / max(centre.deviation, 1e-6)

@@ -1,0 +1,74 @@
+"""What a force field can tell apart, from its settings alone: bonds, labels, and the two hands of a molecule."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from beadsmith.networks.hipnn import HipnnSettings
+from beadsmith.networks.kinds import NetworkSettings
+from beadsmith.priors.settings import PriorSettings
+from beadsmith.training.slow_coordinates import CorrectionSettings
+
+BOND_PRIOR = "prior.bonds: harmonic"
+PAIR_CLASSES = "network.pair_classes: true"
+DIHEDRAL_PRIOR = "prior.dihedrals: fourier"
+ROTATIONS_ONLY = "network: {kind: mace, symmetry: SO(3)}"
+CORRECTION = "training.correction"
+REPULSION = "prior.repulsion: tangent"
+GRAPH_TYPES = "mapping.types: graph"
+"""The keys of the configuration that cure a map, as messages name them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """The parts of a configuration that say what a force field can tell apart."""
+
+    network: NetworkSettings | None = field(default_factory=HipnnSettings)
+    """The learned part of the force field; its kind is hipnn, schnet or mace, or none."""
+    prior: PriorSettings = field(default_factory=PriorSettings)
+    """Bonded terms and excluded volume."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelKnowledge:
+    """What a force field can tell apart."""
+
+    network: str
+    """Kind of the network, or ``"none"``."""
+    sees_hands: bool
+    """Whether the network has another energy for mirror images."""
+    sees_bonds: bool
+    """Whether the network knows how two beads are bonded."""
+    has_bond_prior: bool
+    """Whether bonds between given beads are held by the prior."""
+    has_sine_prior: bool
+    """Whether the prior has terms that are odd in a dihedral."""
+    corrected: tuple[str, ...]
+    """Slow coordinates of a correction, which may be odd in dihedrals."""
+    has_repulsion: bool
+    """Whether beads repel each other where there are no data, or no network needs it."""
+
+    @property
+    def knows_bonds(self) -> str | None:
+        """The setting by which the force field knows which beads are bonded, or None."""
+        return BOND_PRIOR if self.has_bond_prior else PAIR_CLASSES if self.sees_bonds else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the knowledge as a JSON-ready dictionary."""
+        return asdict(self)
+
+
+def describe_model(settings: ModelSettings, correction: CorrectionSettings | None = None) -> ModelKnowledge:
+    """Return what a force field with these settings will be able to tell apart.
+
+    A network of distances and angles, and MACE with O(3) symmetry, has one energy for both hands of a molecule.
+    """
+    network, prior = settings.network, settings.prior
+    return ModelKnowledge(
+        network="none" if network is None else network.kind,
+        sees_hands=getattr(network, "symmetry", "O(3)") == "SO(3)",
+        sees_bonds=network is not None and network.pair_classes,
+        has_bond_prior=prior.bonds != "none",
+        has_sine_prior=prior.dihedrals == "fourier",
+        corrected=() if correction is None else correction.coordinates,
+        has_repulsion=prior.repulsion != "none" or network is None,
+    )
