@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from beadsmith.batch import Batch, Pairs, Prediction
 from beadsmith.errors import BeadsmithError
 from beadsmith.kernels.pair_sums import sum_forces, sum_virial
-from beadsmith.neighbors import find_vectors, pairs_within
+from beadsmith.neighbors import BOND, find_vectors, pairs_within
 from beadsmith.thermal_form import ThermalForm
 
 _FUSED_TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
@@ -36,6 +36,8 @@ class AbstractNetwork(nn.Module, ABC):
     """Largest distance that matters [nm]; energy and force vanish there."""
     n_channels: int
     """Number of output channels per site."""
+    exclusions: int = 0
+    """Pairs of one molecule this many bonds apart or fewer are hidden from the network by whoever calls it."""
 
     @abstractmethod
     def forward(
@@ -198,8 +200,8 @@ def predict_network(
     With g = dE/d(pair vector): F_i = Σ g(pairs from i) − Σ g(pairs to i), virial = −Σ D ⊗ g with D the vector between
     the centres of the two molecules.
     """
-    vectors = find_vectors(batch, pairs)
-    if pairs.cutoff > network.cutoff and not network.takes_longer_lists:
+    vectors = hide_excluded(network, find_vectors(batch, pairs), pairs.bond_class)
+    if not network.takes_longer_lists and (pairs.cutoff > network.cutoff or network.exclusions):
         pairs, kept = pairs_within(pairs, vectors, network.cutoff)
         vectors = vectors.index_select(0, kept)
     weights = batch.positions.new_ones(1, network.n_channels) if channel_weights is None else channel_weights
@@ -222,6 +224,20 @@ def predict_network(
         forces=sum_forces(pairs.index, gradient, batch.n_sites),
         virial=0.5 * (virial + virial.transpose(1, 2)),
     )
+
+
+def hide_excluded(
+    network: AbstractNetwork, vectors: Float[Tensor, "pairs 3"], bond_class: Int[Tensor, "pairs"]
+) -> Float[Tensor, "pairs 3"]:
+    """Return pair vectors of which those that a network excludes lie beyond its cutoff.
+
+    There energies and slopes are exact zeros, so the network is one that has never met these pairs. Shapes stay as they
+    are: a captured GPU step may not ask how many pairs are left. Without exclusions the vectors come back untouched.
+    """
+    if not network.exclusions:
+        return vectors
+    is_hidden = (bond_class >= BOND) & (bond_class <= network.exclusions)
+    return vectors.masked_fill(is_hidden[:, None], 2.0 * network.cutoff)
 
 
 @torch.no_grad()

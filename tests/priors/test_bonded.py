@@ -48,6 +48,7 @@ def make_terms(topology):
         # the data reach beyond the knots at both ends
         linear(BondSpline(names, bond, ranges=((0.12, 0.18),) * len(bond), n_intervals=6)),
         linear(AngleSpline(names, angle, ranges=((1.0, 2.4),) * len(angle), n_intervals=7)),
+        linear(FourierDihedrals(names, dihedral, order=3, has_sines=False)),
     ]
 
 
@@ -160,6 +161,18 @@ def test_mirror_images_have_different_energies_with_signed_dihedrals(term):
     mirrored = replace(batch, positions=batch.positions * torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64))
     energies = [term.predict(other, no_pairs(other)).energy for other in (batch, mirrored)]
     assert float((energies[0] - energies[1]).abs().min()) > 0.1
+
+
+@pytest.mark.parametrize("term", TERMS[:2] + TERMS[5:], ids=lambda term: term.kind)
+def test_mirror_images_have_equal_energies_with_lengths_angles_and_cosines_alone(term):
+    batch = make_batch()
+    mirror = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
+    mirrored = replace(batch, positions=batch.positions * mirror)
+    here, there = (term.predict(other, no_pairs(other)) for other in (batch, mirrored))
+    torch.testing.assert_close(there.energy, here.energy, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        there.forces, here.forces * mirror, rtol=0.0, atol=1e-12 * float(here.forces.abs().max())
+    )
 
 
 @each_term

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from beadsmith.batch import build_batch
+from beadsmith.energy import predict_prior
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, ForceFieldRecord, load_force_field, save_force_field
 from beadsmith.io.records import write_json
@@ -62,6 +63,41 @@ def test_dihedrals_are_those_of_the_distribution_within_errors():
     errors = np.array(list(found["errors"].values()))
     # 4 sigma of independent frames
     assert np.all(np.abs(fourier.coefficients[0].numpy() - SERIES) < 4.0 * errors)
+
+
+@pytest.mark.parametrize(("form", "is_blind"), [("fourier", False), ("cosine", True)])
+def test_only_a_prior_with_sines_tells_chains_from_their_mirror_images(form, is_blind, tmp_path):
+    chain = make_chains(2000, 4)
+    fit = fit_prior((chain,), PriorSettings(fourier_order=3, dihedrals=form))
+    record = ForceFieldRecord(templates=(build_chain(4, type_names=("A",)),), state_points=(chain.state_point,))
+    save_force_field(ForceField(fit.terms, None, record), tmp_path)
+    mirrored = replace(chain, positions=chain.positions * np.array([1.0, 1.0, -1.0], dtype=np.float32))
+    for terms in (fit.terms, fit.baseline, list(load_force_field(tmp_path).prior)):
+        energies = []
+        for frames in (chain, mirrored):
+            batch = build_batch(frames, np.arange(50), dtype=torch.float64)
+            energies.append(predict_prior(terms, batch, find_pairs(batch, 1e-3)).energy)
+        difference = float((energies[0] - energies[1]).abs().max())
+        assert (difference < 1e-9) if is_blind else (difference > 1.0)
+
+
+def test_a_series_of_cosines_is_that_of_frames_and_their_reflections_together():
+    chain = make_chains(1500, 4)
+    mirror = np.array([1.0, 1.0, -1.0], dtype=np.float32)
+    both = replace(
+        chain,
+        positions=np.concatenate([chain.positions, chain.positions * mirror]),
+        forces=np.concatenate([chain.forces, chain.forces * mirror]),
+        times=0.2 * np.arange(3000),
+    )
+    found = {}
+    for form in ("cosine", "fourier"):
+        fit = fit_prior((both,), PriorSettings(fourier_order=3, dihedrals=form))
+        (term,) = (term for term in fit.terms if term.kind == "fourier_dihedrals")
+        found[form] = term.coefficients[0].numpy()
+    np.testing.assert_allclose(found["fourier"][:3], found["cosine"], rtol=0.0, atol=1e-5)
+    # a value on the edge of a bin counts on one side of it
+    assert np.abs(found["fourier"][3:]).max() < 0.01
 
 
 def test_molecules_without_distant_beads_have_a_prior_without_pairs(tmp_path):
@@ -160,7 +196,7 @@ def test_none_leaves_a_coordinate_out_of_prior_and_baseline(chains):
     ("options", "message"),
     [
         ({"bonds": "fourier"}, "prior bonds is 'fourier', expected 'harmonic' or 'none'"),
-        ({"impropers": "spline"}, "prior impropers is 'spline', expected 'harmonic' or 'fourier' or 'none'"),
+        ({"impropers": "spline"}, "prior impropers is 'spline', expected 'harmonic' or 'fourier' or 'cosine' or"),
         ({"estimator": "mean"}, "prior estimator is 'mean', expected 'variance' or 'boltzmann'"),
         ({"exclusions": 4}, "prior exclusions is 4, expected 0 to 3"),
         ({"fourier_order": 0}, "prior fourier_order is 0, expected 1 to 12"),

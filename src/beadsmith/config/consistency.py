@@ -30,12 +30,27 @@ def check_consistency(settings: RunSettings) -> None:
     if isinstance(settings.system, SystemSettings):
         _check_cutoffs(settings.system, settings)
     _check_simulation(settings)
+    _check_exclusions(settings)
     if settings.training.epochs == 0 and settings.start_from is None:
         raise InputError(
             "'training.epochs' is 0, expected >= 1 unless training goes on from a force field",
             where="training.epochs",
             fix="Give the force field with 'train --from', or train for at least one epoch.",
         )
+
+
+def _check_exclusions(settings: RunSettings) -> None:
+    """Refuse a network that leaves to the prior what the prior does not have."""
+    if settings.network is None:
+        return
+    exclusions, prior = settings.network.exclusions, settings.prior
+    for n_bonds, name in ((1, "bonds"), (2, "angles")):
+        if exclusions >= n_bonds and getattr(prior, name) == "none":
+            raise InputError(
+                f"'network.exclusions' is {exclusions}, but 'prior.{name}' is none: nothing would hold the {name}",
+                where="network.exclusions",
+                fix=f"Set prior.{name} to harmonic, or network.exclusions to {n_bonds - 1}.",
+            )
 
 
 def find_box_edge(system: SystemSettings, settings: RunSettings) -> float:

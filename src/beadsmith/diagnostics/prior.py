@@ -40,7 +40,7 @@ def _check_constants(prior: dict[str, Any]) -> Check:
     series = [
         value
         for part in bonded
-        if part["form"] == "fourier"
+        if part["form"] != "harmonic"
         for fit in part["fits"]
         for value in fit["parameters"].values()
     ]

@@ -32,7 +32,7 @@ from beadsmith.networks.angular import N_COMPONENTS, angular_basis
 from beadsmith.networks.layers import Block, Interaction, initialise_linear_, linear
 from beadsmith.networks.packed_weights import PackedWeights
 from beadsmith.networks.radial import InverseSensitivities
-from beadsmith.networks.typed_network import AbstractTypedNetwork
+from beadsmith.networks.typed_network import AbstractTypedNetwork, check_exclusions
 from beadsmith.units import Unit
 
 
@@ -69,6 +69,9 @@ class HipnnSettings:
     pair_classes: bool = False
     """Whether bonded pairs (1-2, 1-3, 1-4), farther pairs of one molecule and pairs of two molecules act differently:
     each class then has its own factor for every radial function, to be learned."""
+    exclusions: int = 0
+    """Pairs of one molecule this many bonds apart or fewer do not enter the network: 1 leaves bonds, 2 also angles and
+    3 also dihedrals to the prior. 0 shows it all pairs."""
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -77,6 +80,7 @@ class HipnnSettings:
         ------
         InputError : a value is out of range.
         """
+        check_exclusions(self.exclusions)
         if self.l_max not in (0, 1, 2):
             raise InputError(f"l_max is {self.l_max}, expected 0, 1 or 2")
         for name, smallest in (("n_interactions", 1), ("n_atom_layers", 0), ("n_features", 1), ("n_sensitivities", 2)):

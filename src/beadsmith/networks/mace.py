@@ -34,7 +34,7 @@ from beadsmith.networks.mace_layers import MaceLayer, RadialNetwork, mix, scaled
 from beadsmith.networks.radial_table import RadialTable
 from beadsmith.networks.spherical_harmonics import spherical_harmonics
 from beadsmith.networks.tensor_sweeps import SumCouplings, sum_couplings, tensor_messages
-from beadsmith.networks.typed_network import AbstractTypedNetwork
+from beadsmith.networks.typed_network import AbstractTypedNetwork, check_exclusions
 from beadsmith.units import Unit
 
 _N_BOND_CLASSES = 5
@@ -78,6 +78,9 @@ class MaceSettings:
     """plain: the sums of the first layer are mixed by type. residual: it adds a term of the type, as all others do."""
     pair_classes: bool = False
     """Whether the radial networks know how two beads are bonded (1-2, 1-3, 1-4, same molecule, other molecule)."""
+    exclusions: int = 0
+    """Pairs of one molecule this many bonds apart or fewer do not enter the network: 1 leaves bonds, 2 also angles and
+    3 also dihedrals to the prior. 0 shows it all pairs."""
     n_knots: int = 512
     """Number of intervals of the radial tables; 0 evaluates the radial networks at every pair, exactly but slowly."""
     energy_scale: Annotated[float, Unit("kJ/mol")] = 10.0
@@ -90,6 +93,7 @@ class MaceSettings:
         ------
         InputError : a value is out of range, or an SO(3) network could not tell mirror images apart.
         """
+        check_exclusions(self.exclusions)
         choices: dict[str, tuple[int | str, ...]] = {
             "l_max_hidden": (0, 1, 2),
             "l_max": (1, 2, 3),

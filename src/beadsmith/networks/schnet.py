@@ -31,7 +31,7 @@ from beadsmith.networks.layers import linear
 from beadsmith.networks.radial_bases import BasisName, build_radial_basis, cosine_cutoff
 from beadsmith.networks.radial_table import RadialTable
 from beadsmith.networks.schnet_prediction import collect_parameters, fold, predict
-from beadsmith.networks.typed_network import AbstractTypedNetwork
+from beadsmith.networks.typed_network import AbstractTypedNetwork, check_exclusions
 from beadsmith.units import Unit
 
 _N_PAIR_CLASSES = SAME_MOLECULE + 1
@@ -72,6 +72,9 @@ class SchnetSettings:
     """Width of the hidden layers of the output network."""
     pair_classes: bool = False
     """Whether filters know if two beads are bonded, 1-3, 1-4, in one molecule or in different ones."""
+    exclusions: int = 0
+    """Pairs of one molecule this many bonds apart or fewer do not enter the network: 1 leaves bonds, 2 also angles and
+    3 also dihedrals to the prior. 0 shows it all pairs."""
     n_knots: int = 1024
     """Number of intervals of the radial tables of the filters; 0 evaluates filters at every pair, slowly and exactly.
     With the default and Gaussians, filters are off by about 1e-5 and their slopes by 1e-4 of the largest. 50 Bessel
@@ -86,6 +89,7 @@ class SchnetSettings:
         ------
         InputError : a value is out of range.
         """
+        check_exclusions(self.exclusions)
         sizes = (("n_features", 1), ("n_filters", 1), ("n_interactions", 1), ("n_radial", 2))
         for name, smallest in (*sizes, ("n_output_layers", 0), ("n_output_features", 1)):
             if getattr(self, name) < smallest:

@@ -11,6 +11,20 @@ from torch import Tensor
 from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import InputError
 
+MOST_EXCLUSIONS = 3
+"""Bond classes tell pairs of up to this many bonds apart."""
+
+
+def check_exclusions(exclusions: int) -> None:
+    """Refuse a number of bonds that no pair class knows.
+
+    Raises
+    ------
+    InputError : the number is not 0 to 3.
+    """
+    if not 0 <= exclusions <= MOST_EXCLUSIONS:
+        raise InputError(f"exclusions are {exclusions}, expected 0 to {MOST_EXCLUSIONS} bonds")
+
 
 class AbstractTypedNetwork(AbstractNetwork):
     """A network for a list of bead types whose architecture is a settings record."""
@@ -35,7 +49,7 @@ class AbstractTypedNetwork(AbstractNetwork):
         if not type_names or n_channels < 1:
             raise InputError(f"a network needs a bead type and a channel, got {len(type_names)} and {n_channels}")
         self.settings, self.type_names, self.n_channels = settings, tuple(type_names), n_channels
-        self.cutoff = settings.cutoff
+        self.cutoff, self.exclusions = settings.cutoff, settings.exclusions
 
     @abstractmethod
     def initialise_(self, generator: torch.Generator) -> None:

@@ -85,10 +85,11 @@ def fit_harmonic(survey: BondedSurvey, estimator: Estimator, *, min_samples: int
     return tuple(_fit_one_harmonic(survey, number, estimator) for number in range(len(survey.type_tuples)))
 
 
-def fit_fourier(survey: BondedSurvey, *, order: int, min_samples: int) -> tuple[BondedFit, ...]:
+def fit_fourier(survey: BondedSurvey, *, order: int, min_samples: int, has_sines: bool = True) -> tuple[BondedFit, ...]:
     """Return the coefficients of E = Σ_n a_n cos nφ + b_n sin nφ for every type tuple by Boltzmann inversion.
 
-    p(φ) ∝ exp(−E/kT) is fitted to the histogram of each temperature with maximum likelihood.
+    p(φ) ∝ exp(−E/kT) is fitted to the histogram of each temperature with maximum likelihood. Without sines that is the
+    histogram made symmetric under reflection.
 
     Raises
     ------
@@ -96,11 +97,13 @@ def fit_fourier(survey: BondedSurvey, *, order: int, min_samples: int) -> tuple[
     """
     check_coverage(survey, min_samples)
     n = np.arange(1, order + 1)
-    names = [f"cos_{k}" for k in n] + [f"sin_{k}" for k in n]
+    names = [f"cos_{k}" for k in n] + [f"sin_{k}" for k in n if has_sines]
     fits = []
     for number in range(len(survey.type_tuples)):
         angles, counts = _join_bins(survey, number, _FOURIER_BINS)
-        functions = np.concatenate([np.cos(angles[:, None] * n), np.sin(angles[:, None] * n)], axis=1)
+        functions = np.cos(angles[:, None] * n)
+        if has_sines:
+            functions = np.concatenate([functions, np.sin(angles[:, None] * n)], axis=1)
         solution = _fit_density(counts + _PSEUDO_COUNT, functions, np.zeros_like(angles), survey.thermal_energies)
         fits.append(
             _describe(

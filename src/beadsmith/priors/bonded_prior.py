@@ -19,7 +19,7 @@ from beadsmith.priors.frames import FrameBlocks
 from beadsmith.priors.harmonic import AbstractHarmonicTerm, HarmonicAngles, HarmonicBonds, HarmonicImpropers
 from beadsmith.topology import Topology
 
-Form = Literal["harmonic", "fourier", "none"]
+Form = Literal["harmonic", "fourier", "cosine", "none"]
 
 _HARMONIC: dict[Coordinate, type[AbstractHarmonicTerm]] = {
     "bond": HarmonicBonds,
@@ -83,11 +83,14 @@ def fit_bonded_prior(
             terms.append(_build_harmonic(frames.type_names, survey, fits))
             confining.append(terms[-1])
         else:
-            fits = fit_fourier(survey, order=order, min_samples=min_samples)
+            fits = fit_fourier(survey, order=order, min_samples=min_samples, has_sines=form == "fourier")
             if coordinate == "dihedral":
                 shares = _share_bonds(topologies, survey.type_tuples)
-            terms.append(_build_fourier(frames.type_names, survey, fits, shares, order))
-        linear.append(_build_linear(frames.type_names, survey, order))
+            series = _FOURIER[coordinate](
+                frames.type_names, survey.type_tuples, order=order, has_sines=form == "fourier"
+            )
+            terms.append(_fill_fourier(series, fits, shares))
+        linear.append(_build_linear(frames.type_names, survey, order, has_sines=form != "cosine"))
         summary.append(
             {
                 "coordinate": coordinate,
@@ -112,25 +115,22 @@ def _build_harmonic(
     )
 
 
-def _build_fourier(
-    type_names: tuple[str, ...],
-    survey: BondedSurvey,
-    fits: tuple[BondedFit, ...],
-    shares: Float[np.ndarray, "tuples"],
-    order: int,
+def _fill_fourier(
+    series: AbstractFourierTerm, fits: tuple[BondedFit, ...], shares: Float[np.ndarray, "tuples"]
 ) -> AbstractFourierTerm:
-    term = _FOURIER[survey.coordinate](type_names, survey.type_tuples, order=order)
     coefficients = np.array([list(fit.parameters.values()) for fit in fits])
-    fitted = term.with_coefficients((shares[:, None] * coefficients).reshape(-1))
+    fitted = series.with_coefficients((shares[:, None] * coefficients).reshape(-1))
     assert isinstance(fitted, AbstractFourierTerm)
     fitted.check_finite()
     return fitted
 
 
-def _build_linear(type_names: tuple[str, ...], survey: BondedSurvey, order: int) -> AbstractLinearBondedTerm:
+def _build_linear(
+    type_names: tuple[str, ...], survey: BondedSurvey, order: int, *, has_sines: bool
+) -> AbstractLinearBondedTerm:
     """Return the term that force matching fits: a spline where there is a harmonic term, a Fourier series elsewhere."""
     if survey.coordinate in _FOURIER:
-        return _FOURIER[survey.coordinate](type_names, survey.type_tuples, order=order)
+        return _FOURIER[survey.coordinate](type_names, survey.type_tuples, order=order, has_sines=has_sines)
     spline = BondSpline if survey.coordinate == "bond" else AngleSpline
     ranges = tuple(survey.find_range(number, _OUTSIDE) for number in range(len(survey.type_tuples)))
     return spline(type_names, survey.type_tuples, ranges=ranges, n_intervals=_INTERVALS)

@@ -16,8 +16,8 @@ _CHOICES = {
     "repulsion": ("tangent", "published", "none"),
     "bonds": ("harmonic", "none"),
     "angles": ("harmonic", "none"),
-    "dihedrals": ("fourier", "none"),
-    "impropers": ("harmonic", "fourier", "none"),
+    "dihedrals": ("fourier", "cosine", "none"),
+    "impropers": ("harmonic", "fourier", "cosine", "none"),
     "estimator": ("variance", "boltzmann"),
 }
 
@@ -45,10 +45,12 @@ class PriorSettings:
     """Energy of bonds between beads; only for molecules that have any, like all settings below."""
     angles: Literal["harmonic", "none"] = "harmonic"
     """Energy of angles, harmonic in the angle itself."""
-    dihedrals: Literal["fourier", "none"] = "fourier"
-    """Energy of dihedrals: a Fourier series with sine terms, which tells a molecule from its mirror image."""
-    impropers: Literal["harmonic", "fourier", "none"] = "harmonic"
-    """Energy of impropers; `harmonic` holds a stereocentre and is refused for one with several states."""
+    dihedrals: Literal["fourier", "cosine", "none"] = "fourier"
+    """Energy of dihedrals: `fourier` is a series with sine terms, which tells a molecule from its mirror image;
+    `cosine` has none, and both hands have one energy."""
+    impropers: Literal["harmonic", "fourier", "cosine", "none"] = "harmonic"
+    """Energy of impropers: `harmonic` about the mean with its sign holds the hand of a stereocentre, and is refused for
+    one with several states; `fourier` tells hands apart by its sine terms, `cosine` does not."""
     estimator: Estimator = "variance"
     """How harmonic constants follow from the distribution: `variance` takes mean and kT/variance, `boltzmann` inverts
     the histogram with the Jacobian r² of bonds and sin θ of angles divided out."""

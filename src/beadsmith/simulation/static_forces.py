@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from beadsmith.batch import Batch
-from beadsmith.energy import AbstractEnergyTerm, EnergyModel, spread_weights
+from beadsmith.energy import AbstractEnergyTerm, EnergyModel, hide_excluded, spread_weights
 from beadsmith.neighbors import build_skin_list
 from beadsmith.priors.pair_terms import AbstractPairTerm
 from beadsmith.priors.tabulated import START, STEP, TabulatedPairs
@@ -81,9 +81,8 @@ class StaticForces:
             forces = forces + self._differentiate(term, positions)
         if self._network is not None:
             index = torch.stack([self._first, pairs.second])
-            _, gradient = self._network.pair_gradient(
-                self._system.types, index, vectors, pairs.bond_class, self._weights
-            )
+            seen = hide_excluded(self._network, vectors, pairs.bond_class)
+            _, gradient = self._network.pair_gradient(self._system.types, index, seen, pairs.bond_class, self._weights)
             forces = forces + gradient.view(len(positions), -1, 3).sum(1)
             forces = forces.index_add(0, pairs.second, -gradient)
         return forces
