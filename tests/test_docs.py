@@ -142,13 +142,21 @@ def test_every_override_can_be_set(page, template):
                 read_simulation_settings([value]) if is_free else load_config(template, [value])
 
 
+def drop_empty(section):
+    """Return a section without the sections in it, at any depth, that have no key."""
+    return {
+        key: drop_empty(value) if isinstance(value, dict) else value
+        for key, value in section.items()
+        if value is not None
+    }
+
+
 @pytest.mark.parametrize("block", blocks_of("yaml"), ids=str)
 def test_every_yaml_is_valid(block, template, tmp_path):
     found = yaml.safe_load(block.text)
     if not ({"name", "state"} <= found.keys() and found.keys() & {"system", "reference"}):
         # a fragment: the rest is as in the template; sections in which all is commented out are empty there
-        whole = {key: value for key, value in yaml.safe_load(template.read_text()).items() if value is not None}
-        found = whole | found
+        found = drop_empty(yaml.safe_load(template.read_text())) | found
     path = tmp_path / "block.yaml"
     path.write_text(yaml.safe_dump(found))
     load_config(path)

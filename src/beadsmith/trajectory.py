@@ -69,7 +69,13 @@ class Trajectory:
     force_noise: Float[np.ndarray, "frames sites"] | None = None
     """Standard error of each averaged force component [kJ/mol/nm]."""
     response_forces: Float[np.ndarray, "frames sites 3"] | None = None
-    """Thermal response force of each site [kJ/mol/nm]."""
+    """Thermal response force of each site, F_S = T grad S = Cov(f, u)/kT at fixed beads [kJ/mol/nm]."""
+    response_noise: Float[np.ndarray, "frames sites"] | None = None
+    """Standard error of each response force component [kJ/mol/nm]."""
+    energy_noise: Float[np.ndarray, "frames"] | None = None
+    """Standard error of each averaged energy [kJ/mol]."""
+    energy_variance: Float[np.ndarray, "frames"] | None = None
+    """Variance of the atomistic energy at fixed beads [(kJ/mol)²]."""
 
     def __post_init__(self) -> None:
         """Check that all arrays have the same frames and sites.
@@ -85,6 +91,7 @@ class Trajectory:
             "velocities": (n_frames, n_sites, 3),
             "response_forces": (n_frames, n_sites, 3),
             "force_noise": (n_frames, n_sites),
+            "response_noise": (n_frames, n_sites),
             "cell": (n_frames, 3, 3),
             "virial": (n_frames, 3, 3),
         }

@@ -37,6 +37,8 @@ def check_consistency(settings: RunSettings) -> None:
             where="training.epochs",
             fix="Give the force field with 'train --from', or train for at least one epoch.",
         )
+    if settings.training.thermal != "none" and settings.trained_in is None:
+        _check_thermal(settings)
 
 
 def _check_exclusions(settings: RunSettings) -> None:
@@ -51,6 +53,29 @@ def _check_exclusions(settings: RunSettings) -> None:
                 where="network.exclusions",
                 fix=f"Set prior.{name} to harmonic, or network.exclusions to {n_bonds - 1}.",
             )
+
+
+def _check_thermal(settings: RunSettings) -> None:
+    """Refuse a dependence on temperature that the data of this configuration cannot show."""
+    training, where = settings.training, "training.thermal"
+    if settings.network is None:
+        raise InputError(
+            f"'training.thermal' is {training.thermal}, but pair splines do not depend on temperature",
+            where=where,
+            fix="Give a network, or set it to none.",
+        )
+    if training.correction is not None:
+        raise InputError(
+            f"'training.thermal' is {training.thermal}, but 'training.correction' belongs to one temperature",
+            where=where,
+            fix="Leave one of them out.",
+        )
+    if not settings.train_with and training.labels.energies == 0.0:
+        raise InputError(
+            f"'training.thermal' is {training.thermal}, but all forces are at {settings.state.temperature:g} K",
+            where=where,
+            fix="Train together with runs at other temperatures: 'train_with: [runs/hot]'.",
+        )
 
 
 def find_box_edge(system: SystemSettings, settings: RunSettings) -> float:

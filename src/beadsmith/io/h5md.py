@@ -41,6 +41,9 @@ _PLACES: dict[str, tuple[str, str, str]] = {
     "n_averaged": ("beadsmith/n_averaged", "", "i8"),
     "force_noise": ("beadsmith/force_noise", "kJ mol-1 nm-1", "f4"),
     "response_forces": ("beadsmith/response_forces", "kJ mol-1 nm-1", "f4"),
+    "response_noise": ("beadsmith/response_noise", "kJ mol-1 nm-1", "f4"),
+    "energy_noise": ("beadsmith/energy_noise", "kJ mol-1", "f8"),
+    "energy_variance": ("beadsmith/energy_variance", "kJ2 mol-2", "f8"),
 }
 _MUST_BE_FINITE = ("positions", "forces", "velocities", "cell", "energy", "virial")
 

@@ -40,7 +40,7 @@ from beadsmith.units import thermal_energy
 # about 12 MB for each float64 array of positions or forces, a handful of which are alive at once
 _SITES_PER_CHUNK = 500_000
 
-_AVERAGED_FIELDS = ("n_averaged", "force_noise", "response_forces")
+_AVERAGED_FIELDS = ("n_averaged", "force_noise", "response_forces", "energy_variance")
 
 
 def map_reference(

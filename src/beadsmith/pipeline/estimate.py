@@ -17,6 +17,7 @@ from beadsmith.batch import Batch, build_batch
 from beadsmith.config.consistency import find_box_edge
 from beadsmith.config.load import load_config
 from beadsmith.config.settings import RunSettings
+from beadsmith.diagnostics.mapping.survey import MOST_SITES
 from beadsmith.energy import predict_network
 from beadsmith.importing.run import ReferenceSurvey, survey_reference
 from beadsmith.machine import count_cores
@@ -52,6 +53,9 @@ _SECONDS_PER_ATOM_VIRIAL = 6e-5
 
 _SECONDS_PER_ATOM_MAPPED = 1.5e-6
 """Both passes over one frame."""
+
+_SECONDS_PER_BEAD_DIAGNOSED = 5e-6
+"""All measures on one bead of a frame."""
 
 _SECONDS_PER_PAIR_FITTED = 4e-7
 """Normal equations of the pair spline, per pair and frame."""
@@ -146,7 +150,7 @@ def estimate_costs(settings: RunSettings, found: ReferenceSurvey | None = None) 
     """
     size = _measure_size(settings, found or survey(settings))
     origin = _estimate_sampling(settings, size) if settings.reference is None else _estimate_import(size)
-    estimates = [origin, _estimate_mapping(size), _estimate_training(settings, size)]
+    estimates = [origin, _estimate_mapping(size), _estimate_diagnosis(size), _estimate_training(settings, size)]
     if settings.network is not None:
         estimates.append(_estimate_simulation(settings, size, "simulate", size.force_time))
     # replicas of molecules share the cost of a call
@@ -303,6 +307,17 @@ def _estimate_mapping(size: _Size) -> Estimate:
     )
 
 
+def _estimate_diagnosis(size: _Size) -> Estimate:
+    n_sites = min(size.n_frames * size.n_beads, MOST_SITES)
+    return Estimate(
+        stage="diagnose",
+        work=f"{n_sites // size.n_beads} frames of {size.n_beads} beads",
+        time=1.0 + n_sites * _SECONDS_PER_BEAD_DIAGNOSED,
+        memory=_BYTES_OF_LIBRARIES + 200.0 * n_sites,
+        disk=5e5,
+    )
+
+
 def _estimate_training(settings: RunSettings, size: _Size) -> Estimate:
     training = settings.training
     n_train = size.n_frames * (1.0 - training.validation_fraction - training.test_fraction)
@@ -310,6 +325,8 @@ def _estimate_training(settings: RunSettings, size: _Size) -> Estimate:
     n_parts = len(training.noise_floor_fractions)
     # these fits run side by side
     factor = 1.0 + (training.noise_floor_cost / min(n_parts, count_cores()) if n_parts else 0.0)
+    # every kind of label asks for another sum of the channels
+    factor *= 1.0 + (training.thermal != "none" and training.labels.energies > 0.0)
     # a step also reads its frames and moves the optimiser and the average
     per_frame = 1.2 * size.step_time + 2e-3 / training.batch_size
     seconds = factor * training.epochs * n_train * per_frame if size.step_time else 0.0

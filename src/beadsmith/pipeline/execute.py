@@ -242,7 +242,7 @@ class _Session:
                 where="start_from",
                 fix="Copy the run folder, and train in the copy from the force field of the original.",
             )
-        check_start(Path(start), self.settings.network)
+        check_start(Path(start), self.settings.network, self.settings.training)
 
     def advance(self, stage: Stage, record: RunRecord, *, is_wanted: bool) -> RunRecord:
         """Do one stage if its result is not there already; one that is not wanted must have its result."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 
 from beadsmith.energy import AbstractEnergyTerm
+from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField
 from beadsmith.priors.coordinate_series import CoordinateSeries
 from beadsmith.priors.volume import VolumeTerm
@@ -25,9 +26,14 @@ def check_correction(settings: TrainingSettings, force_field: ForceField, trajec
 
     Raises
     ------
-    InputError : a coordinate is unknown, or the data do not suit the method.
+    InputError : a coordinate is unknown, the data do not suit the method, or the potential depends on temperature.
     """
     if settings.correction is not None:
+        if settings.thermal != "none":
+            raise InputError(
+                "'training.correction' belongs to one temperature, but 'training.thermal' is " + settings.thermal,
+                fix="Leave one of them out.",
+            )
         find_series(settings.correction, force_field.record.templates)
         if settings.correction.method == "simulation":
             check_molecules(settings.correction, force_field, trajectories)

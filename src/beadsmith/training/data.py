@@ -1,6 +1,7 @@
 """Training frames: contiguous splits, neighbour lists found once, and labels without the prior's forces."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from beadsmith.energy import AbstractEnergyTerm, predict_prior
 from beadsmith.errors import InputError
 from beadsmith.neighbors import find_pairs, pair_vectors, pairs_within
 from beadsmith.progress import Progress, silent
+from beadsmith.thermal_form import ThermalForm
+from beadsmith.training.labels import Label, LabelBatch, LabelKind, Weights
+from beadsmith.training.stored_pairs import SAVED_BYTES, StoredPairs, join_pairs, share_complete, store_pairs
 from beadsmith.trajectory import Trajectory
 
 MIN_SPLIT_FRAMES = 10
@@ -22,9 +26,6 @@ N_BLOCKS = 5
 
 SITES_AT_ONCE = 2048
 """Size of the batches in which all frames are gone through [sites]: many small frames at a time, one large one."""
-
-_SAVED_BYTES = {"index": 8, "shifts": 3, "half": 2, "bond_class": 1}
-"""Bytes per directed pair of each stored array (`_StoredPairs`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +48,15 @@ class Example:
     """Systems, one a frame."""
     pairs: Pairs
     """Their pairs within the network's cutoff."""
-    targets: Float[Tensor, "sites 3"]
-    """Force that the network should predict [kJ/mol/nm]."""
+    labels: dict[LabelKind, LabelBatch]
+    """What the network should predict, by kind."""
+    trajectory: int
+    """Number of the trajectory that they are from."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _StoredPairs:
-    """The pairs of one frame in the smallest integers that hold them."""
-
-    index: Int[Tensor, "2 pairs"]
-    shifts: Int[Tensor, "pairs 3"]
-    half: Int[Tensor, "half_pairs"]
-    bond_class: Int[Tensor, "pairs"]
-    row_offsets: Int[Tensor, "rows"]
+    @property
+    def targets(self) -> Float[Tensor, "sites 3"]:
+        """Force that the network should predict [kJ/mol/nm]."""
+        return self.labels["forces"].values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +65,23 @@ class PreparedFrames:
 
     trajectories: tuple[Trajectory, ...]
     """The mapped trajectories."""
-    targets: tuple[np.ndarray, ...]
-    """Labels minus prior forces of each trajectory, shape (n_frames, n_sites, 3) [kJ/mol/nm]."""
+    labels: tuple[dict[LabelKind, Label], ...]
+    """Labels of each trajectory, by kind, without the prior's part."""
+    thermal_form: ThermalForm
+    """What the network's channels mean."""
     cutoff: float
     """Cutoff of the network [nm]."""
-    pairs: dict[tuple[int, int], _StoredPairs] | None
+    pairs: dict[tuple[int, int], StoredPairs] | None
     """Pairs of each (trajectory, frame), or None where they would not fit into memory."""
     device: str
     """Device of the batches."""
     dtype: torch.dtype
     """Precision of the batches."""
+
+    @property
+    def targets(self) -> tuple[np.ndarray, ...]:
+        """Forces minus prior forces of each trajectory, shape (n_frames, n_sites, 3) [kJ/mol/nm]."""
+        return tuple(labels["forces"].values for labels in self.labels)
 
 
 def check_labels(trajectories: tuple[Trajectory, ...], names: tuple[str, ...]) -> None:
@@ -126,6 +130,43 @@ def check_labels(trajectories: tuple[Trajectory, ...], names: tuple[str, ...]) -
                     where=f"file '{name}'",
                     fix="Give beads of different mass different types.",
                 )
+
+
+def check_mappings(mappings: tuple[dict[str, Any], ...], names: tuple[str, ...]) -> None:
+    """Refuse trajectories whose beads are not at the same places of their molecules: they have other mean forces.
+
+    Force maps may differ: every valid one has the same mean force.
+
+    Parameters
+    ----------
+    mappings : What 'beadsmith map' says of each file; a file that says nothing is believed.
+    names : Files, for the message.
+
+    Raises
+    ------
+    InputError : bead names, position weights or the noise on positions differ.
+    """
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+    for mapping, name in zip(mappings, names, strict=True):
+        for molecule in mapping.get("molecules", ()):
+            own = {key: molecule.get(key) for key in ("bead_names", "position_weights")}
+            own["noise_width"] = mapping.get("noise_width")
+            first, expected = known.setdefault(molecule["name"], (name, own))
+            differing = [key for key in own if not _is_equal(own[key], expected[key])]
+            if differing:
+                raise InputError(
+                    f"molecule '{molecule['name']}' is mapped with other {differing[0].replace('_', ' ')} than in "
+                    f"'{first}'",
+                    where=f"file '{name}'",
+                    fix="Map all runs of a data set with the same section 'mapping'.",
+                )
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Tell whether two entries of a mapping are the same up to the rounding of masses in files."""
+    if isinstance(one, list) and isinstance(other, list) and one and isinstance(one[0], list):
+        return np.shape(one) == np.shape(other) and bool(np.allclose(one, other, rtol=0.0, atol=1e-6))
+    return bool(one == other)
 
 
 def split_by_use(trajectories: tuple[Trajectory, ...], *, validation_fraction: float, test_fraction: float) -> Split:
@@ -184,11 +225,13 @@ def prepare_frames(
     *,
     cutoff: float,
     memory_limit: float,
+    thermal_form: ThermalForm | None = None,
+    weights: tuple[Weights, ...] | None = None,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Progress = silent,
 ) -> PreparedFrames:
-    """Take the prior's forces off the labels and find the neighbours of every frame.
+    """Take the prior's part off the labels and find the neighbours of every frame.
 
     Parameters
     ----------
@@ -196,41 +239,66 @@ def prepare_frames(
     prior : Fixed terms.
     cutoff : Cutoff of the network [nm].
     memory_limit : Largest size of the stored neighbour lists [GB]; beyond it they are found anew for each batch.
+    thermal_form : What the network's channels mean; None for one channel, the free energy.
+    weights : Kinds of labels to learn from, with their weights; None for all forces alike.
     device, dtype : Where and in which precision training runs.
     progress : Receives the number of frames done.
     """
     reach = max([cutoff] + [term.cutoff for term in prior])
     has_room = _estimate_cache(trajectories, cutoff) <= memory_limit * 1e9
-    stored: dict[tuple[int, int], _StoredPairs] = {}
-    targets = []
+    stored: dict[tuple[int, int], StoredPairs] = {}
+    labels: list[dict[LabelKind, Label]] = []
     n_total, n_done = sum(t.n_frames for t in trajectories), 0
     for number, trajectory in enumerate(trajectories):
-        assert trajectory.forces is not None
-        residual = trajectory.forces.astype(np.float64)
-        complete: dict[int, _StoredPairs] = {}
+        own: Weights = {"forces": None} if weights is None else weights[number]
+        values = {kind: _read_label(trajectory, kind) for kind in own}
+        complete: dict[int, StoredPairs] = {}
         rows = np.stack([np.zeros(trajectory.n_frames, dtype=np.int64), np.arange(trajectory.n_frames)], axis=1)
         for place in group_rows((trajectory,), rows):
             batch = build_batch(trajectory, place, dtype=dtype)
             pairs = find_pairs(batch, reach)
             if prior:
-                forces = predict_prior(prior, batch, pairs).forces.double().numpy()
-                residual[place] -= forces.reshape(residual[place].shape)
+                prediction = predict_prior(prior, batch, pairs)
+                # all of the prior is energy, none of it entropy
+                values["forces"][place] -= prediction.forces.double().numpy().reshape(-1, trajectory.n_sites, 3)
+                if "energies" in values:
+                    values["energies"][place] -= prediction.energy.numpy()
             if has_room:
-                lists = _store(_shorten(batch, pairs, cutoff), len(place), trajectory.n_sites)
+                lists = store_pairs(_shorten(batch, pairs, cutoff), len(place), trajectory.n_sites)
                 if trajectory.cell is None:
-                    lists = [_share_complete(part, complete) for part in lists]
+                    lists = [share_complete(part, complete) for part in lists]
                 stored.update(zip([(number, frame) for frame in place.tolist()], lists, strict=True))
             n_done += len(place)
             progress(n_done, n_total, "neighbour lists")
-        targets.append(residual.astype(torch.empty(0, dtype=dtype).numpy().dtype))
+        labels.append({kind: _finish_label(values[kind], weight, dtype) for kind, weight in own.items()})
     return PreparedFrames(
         trajectories=trajectories,
-        targets=tuple(targets),
+        labels=tuple(labels),
+        thermal_form=thermal_form or ThermalForm(),
         cutoff=cutoff,
         pairs=stored if has_room else None,
         device=device,
         dtype=dtype,
     )
+
+
+def _read_label(trajectory: Trajectory, kind: LabelKind) -> Float[np.ndarray, "frames *shape"]:
+    """Return a copy of the labels of one kind in float64."""
+    stored = {
+        "forces": trajectory.forces,
+        "energies": trajectory.energy,
+        "response_forces": trajectory.response_forces,
+    }
+    values = stored[kind]
+    assert values is not None
+    return values.astype(np.float64)
+
+
+def _finish_label(values: np.ndarray, weights: np.ndarray | None, dtype: torch.dtype) -> Label:
+    """Return labels in the precision of the fit, but energies in float64: their differences are small."""
+    if values.ndim == 3:
+        values = values.astype(torch.empty(0, dtype=dtype).numpy().dtype)
+    return Label(values=values, weights=weights)
 
 
 def load_example(frames: PreparedFrames, rows: Int[np.ndarray, "rows 2"]) -> Example:
@@ -242,9 +310,19 @@ def load_example(frames: PreparedFrames, rows: Int[np.ndarray, "rows 2"]) -> Exa
         pairs = find_pairs(batch, frames.cutoff)
     else:
         parts = [frames.pairs[number, int(frame)] for frame in chosen]
-        pairs = _join_pairs(parts, frames)
-    targets = torch.from_numpy(frames.targets[number][chosen].reshape(-1, 3)).to(frames.device)
-    return Example(batch=batch, pairs=pairs, targets=targets)
+        pairs = join_pairs(parts, frames.cutoff, device=frames.device, dtype=frames.dtype)
+    labels = {kind: _load_label(label, chosen, frames) for kind, label in frames.labels[number].items()}
+    return Example(batch=batch, pairs=pairs, labels=labels, trajectory=number)
+
+
+def _load_label(label: Label, chosen: np.ndarray, frames: PreparedFrames) -> LabelBatch:
+    """Return labels of some frames, systems or sites first."""
+    values = label.values[chosen]
+    values = torch.from_numpy(values.reshape(-1, 3) if values.ndim == 3 else values).to(frames.device)
+    if label.weights is None:
+        return LabelBatch(values=values, weights=None)
+    weights = np.ascontiguousarray(label.weights[chosen]).reshape(-1)
+    return LabelBatch(values=values, weights=torch.from_numpy(weights).to(frames.device, frames.dtype))
 
 
 def shuffle_batches(
@@ -284,7 +362,7 @@ def _estimate_cache(trajectories: tuple[Trajectory, ...], cutoff: float) -> floa
     for trajectory in trajectories:
         if trajectory.n_frames:
             n_pairs = find_pairs(build_batch(trajectory, np.array([0])), cutoff).n_pairs
-            size += trajectory.n_frames * (sum(_SAVED_BYTES.values()) * n_pairs + 4.0 * (trajectory.n_sites + 1))
+            size += trajectory.n_frames * (SAVED_BYTES * n_pairs + 4.0 * (trajectory.n_sites + 1))
     return size
 
 
@@ -293,58 +371,3 @@ def _shorten(batch: Batch, pairs: Pairs, cutoff: float) -> Pairs:
         return pairs
     vectors = pair_vectors(batch.positions, batch.cell, batch.system_index, pairs)
     return pairs_within(pairs, vectors, cutoff)[0]
-
-
-def _store(pairs: Pairs, n_frames: int, n_sites: int) -> list[_StoredPairs]:
-    """Cut the pairs of a batch of frames of one size into those of each frame."""
-    frame_of_pair = torch.div(pairs.index[0], n_sites, rounding_mode="floor")
-    edges = pairs.row_offsets[::n_sites].contiguous()
-    frame_of_half = torch.searchsorted(edges, pairs.half, right=True) - 1
-    index = (pairs.index - frame_of_pair * n_sites).int()
-    half = (pairs.half - edges[frame_of_half]).int()
-    shifts, bond_class = pairs.shifts.to(torch.int8), pairs.bond_class.to(torch.int8)
-    row_offsets = pairs.row_offsets.int()
-    half_edges = torch.cat([edges.new_zeros(1), torch.bincount(frame_of_half, minlength=n_frames).cumsum(0)]).tolist()
-    bounds = edges.tolist()
-    return [
-        _StoredPairs(
-            index=index[:, bounds[k] : bounds[k + 1]],
-            shifts=shifts[bounds[k] : bounds[k + 1]],
-            half=half[half_edges[k] : half_edges[k + 1]],
-            bond_class=bond_class[bounds[k] : bounds[k + 1]],
-            row_offsets=row_offsets[k * n_sites : (k + 1) * n_sites + 1] - bounds[k],
-        )
-        for k in range(n_frames)
-    ]
-
-
-def _share_complete(part: _StoredPairs, complete: dict[int, _StoredPairs]) -> _StoredPairs:
-    """Return one list for all frames of a trajectory in which every site sees every other, as in a small molecule."""
-    n_sites = len(part.row_offsets) - 1
-    if part.index.shape[1] < n_sites * (n_sites - 1):
-        return part
-    if n_sites not in complete:
-        # a copy: the list at hand is a view of those of many frames
-        complete[n_sites] = _StoredPairs(**{name: value.clone() for name, value in vars(part).items()})
-    return complete[n_sites]
-
-
-def _join_pairs(parts: list[_StoredPairs], frames: PreparedFrames) -> Pairs:
-    """Put the lists of several frames side by side, as `find_pairs` would for the joint batch."""
-    n_sites = len(parts[0].row_offsets) - 1
-    pairs_of_part = torch.tensor([part.index.shape[1] for part in parts])
-    half_of_part = torch.tensor([len(part.half) for part in parts])
-    ends = pairs_of_part.cumsum(0)
-    starts = ends - pairs_of_part
-    first_sites = (torch.arange(len(parts)) * n_sites).repeat_interleave(pairs_of_part)
-    offsets = torch.cat([part.row_offsets[:-1] for part in parts]).long() + starts.repeat_interleave(n_sites)
-    half = torch.cat([part.half for part in parts]).long() + starts.repeat_interleave(half_of_part)
-    index = torch.cat([part.index for part in parts], dim=1).long() + first_sites
-    return Pairs(
-        index=index.to(frames.device),
-        row_offsets=torch.cat([offsets, ends[-1:]]).to(frames.device),
-        half=half.to(frames.device),
-        shifts=torch.cat([part.shifts for part in parts]).to(frames.device, frames.dtype),
-        bond_class=torch.cat([part.bond_class for part in parts]).long().to(frames.device),
-        cutoff=frames.cutoff,
-    )

@@ -19,11 +19,13 @@ from beadsmith.io.records import write_json
 from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
+from beadsmith.thermal_form import ThermalForm
 from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
 from beadsmith.training.apply_correction import check_correction, correct, drop_corrections
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import (
     check_labels,
+    check_mappings,
     load_example,
     prepare_frames,
     segment_labels,
@@ -31,12 +33,14 @@ from beadsmith.training.data import (
     split_by_use,
 )
 from beadsmith.training.describe import describe_data
+from beadsmith.training.label_errors import measure_offsets
+from beadsmith.training.label_noise import note_offsets, weigh_labels
 from beadsmith.training.loop import Counters, FitResult, fit_network
 from beadsmith.training.loss import force_field_losses, residual_losses, target_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
 from beadsmith.training.prior_run import simulate_prior
 from beadsmith.training.settings import TrainingSettings
-from beadsmith.training.start import start_network
+from beadsmith.training.start import choose_form, start_network
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
 from beadsmith.trajectory import Trajectory
 
@@ -60,6 +64,8 @@ class _Work:
     rows: dict[str, np.ndarray]
     """Frames of each use: train, validation, test."""
     settings: TrainingSettings
+    form: ThermalForm
+    """How the potential depends on temperature."""
     seed: int
     identity: str
     folder: Path
@@ -114,11 +120,11 @@ def train(
             fix="Give one with '--from FORCE_FIELD', or train for at least one epoch.",
         )
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    work = _read_work(settings, mapped, folder=Path(output).parent, seed=seed, identity=identity)
+    previous = None if start is None else load_force_field(start)
+    work = _read_work(settings, mapped, previous, folder=Path(output).parent, seed=seed, identity=identity)
     with _limited_threads(settings.threads):
-        previous = None if start is None else load_force_field(start)
         type_names = work.trajectories[0].topology.type_names
-        network = start_network(network_settings, type_names, _derive_seed(seed, 0), previous)
+        network = start_network(network_settings, type_names, _derive_seed(seed, 0), previous, form=work.form)
         progress(0.0, 1.0, "prior and pair spline")
         prior_fit = fit_prior(select_rows(work.trajectories, work.rows["train"]), prior_settings)
         record = describe_data(
@@ -130,7 +136,7 @@ def train(
         baseline = force_field = ForceField(prior_fit.baseline, None, record)
         check_correction(settings, baseline, work.trajectories)
         losses = {"zero_force": _measure_losses(work, None), "pair_spline": _measure_losses(work, baseline)}
-        details: dict[str, Any] = {"network": None, "noise_floor": None, "correction": None}
+        details: dict[str, Any] = {"network": None, "labels": None, "noise_floor": None, "correction": None}
         if network is not None:
             prior = prior_fit.terms if previous is None else drop_corrections(previous)
             if previous is None and prior_fit.summary["bonded"]:
@@ -140,8 +146,9 @@ def train(
                     seed=_derive_seed(seed, 2),
                     progress=lambda done, total, note="": progress(0.0, 1.0, f"{note} {done:g}/{total:g}"),
                 )
-            network, details = _fit_all(work, network, prior, losses, progress)
-            force_field = ForceField(prior, network, record)
+            network, details = _fit_all(work, network, prior, baseline, losses, progress)
+            record = replace(record, metadata={**record.metadata, "labels": details["labels"]})
+            force_field = ForceField(prior, network, record, work.form)
         if settings.correction is not None:
             force_field, details["correction"] = _correct(work, force_field, losses, progress)
         summary = {**_summarise(work, losses), "prior": prior_fit.summary, **details}
@@ -160,7 +167,13 @@ def _prepare_device(settings: TrainingSettings) -> None:
 
 
 def _read_work(
-    settings: TrainingSettings, mapped: tuple[Path, ...], *, folder: Path, seed: int, identity: str
+    settings: TrainingSettings,
+    mapped: tuple[Path, ...],
+    previous: ForceField | None,
+    *,
+    folder: Path,
+    seed: int,
+    identity: str,
 ) -> _Work:
     """Read, check and divide all mapped trajectories; the mapping is described by the first one."""
     read, metadata = [], []
@@ -169,7 +182,9 @@ def _read_work(
             read.append(stored.read())
             metadata.append(stored.metadata)
     trajectories = tuple(read)
-    check_labels(trajectories, tuple(str(path) for path in mapped))
+    names = tuple(str(path) for path in mapped)
+    check_labels(trajectories, names)
+    check_mappings(tuple(metadata), names)
     split = split_by_use(
         trajectories, validation_fraction=settings.validation_fraction, test_fraction=settings.test_fraction
     )
@@ -178,6 +193,7 @@ def _read_work(
         mapping_summary=metadata[0],
         rows={"train": split.train, "validation": split.validation, "test": split.test},
         settings=settings,
+        form=choose_form(settings, trajectories, previous),
         seed=seed,
         identity=identity,
         folder=folder,
@@ -208,17 +224,33 @@ def _correct(
 
 
 def _fit_all(
-    work: _Work, network: AbstractNetwork, prior: list[AbstractEnergyTerm], losses: FrameLosses, progress: Progress
+    work: _Work,
+    network: AbstractNetwork,
+    prior: list[AbstractEnergyTerm],
+    baseline: ForceField,
+    losses: FrameLosses,
+    progress: Progress,
 ) -> tuple[AbstractNetwork, dict[str, Any]]:
     """Fit the network to all training frames and, for the noise floor, to parts of them; add both to the losses."""
     settings = work.settings
     fractions = settings.noise_floor_fractions if settings.epochs else ()
     total = max(settings.epochs, 1) * (1.0 + (settings.noise_floor_cost if fractions else 0.0))
+    weighing = weigh_labels(
+        work.trajectories,
+        work.rows["train"],
+        baseline=baseline,
+        baseline_losses=losses["pair_spline"]["train"],
+        cutoff=max(baseline.cutoff, _SMALLEST_CUTOFF),
+        form=work.form,
+        settings=settings.labels,
+    )
     frames = prepare_frames(
         work.trajectories,
         prior,
         cutoff=network.cutoff,
         memory_limit=settings.pair_memory,
+        thermal_form=work.form,
+        weights=weighing.weights,
         device=settings.device,
         dtype=_PRECISIONS[settings.precision],
         progress=lambda done, n_frames, note="": progress(0.0, total, f"{note} {done:g}/{n_frames:g}"),
@@ -250,7 +282,13 @@ def _fit_all(
     main = fit("main", network, work.rows["train"], settings, progress)
     losses["prior"] = {use: target_losses(frames, rows) for use, rows in work.rows.items()}
     losses["network"] = {use: residual_losses(main.network, frames, rows) for use, rows in work.rows.items()}
-    details: dict[str, Any] = {"network": _summarise_fit(work, main), "noise_floor": None, "correction": None}
+    offsets = measure_offsets(main.network, frames, work.rows["train"], most=None)
+    details: dict[str, Any] = {
+        "network": _summarise_fit(work, main),
+        "labels": note_offsets(weighing.summary, offsets),
+        "noise_floor": None,
+        "correction": None,
+    }
     if fractions:
         details["noise_floor"] = measure_noise_floor(
             fit_part,

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import nn
 
-from beadsmith.energy import AbstractNetwork, predict_network
+from beadsmith.energy import AbstractNetwork
 from beadsmith.errors import PhysicsError
 from beadsmith.io.records import write_bytes
 from beadsmith.progress import Progress, silent
@@ -30,7 +30,8 @@ from beadsmith.training.checkpoint import (
     save_checkpoint,
 )
 from beadsmith.training.data import PreparedFrames, load_example, shuffle_batches
-from beadsmith.training.loss import residual_losses, squared_error, target_losses
+from beadsmith.training.label_errors import compute_loss, label_losses, measure_offsets
+from beadsmith.training.loss import target_losses
 from beadsmith.training.settings import TrainingSettings
 
 MIN_IMPROVEMENT = 1e-4
@@ -63,6 +64,8 @@ class Counters:
     """Epoch of the last improvement that counts."""
     restarts: int = 0
     """Number of returns to the best weights after a non-finite loss."""
+    offsets: list[float] = field(default_factory=list)
+    """Label minus predicted energy of each trajectory in the mean [kJ/mol]."""
     seconds: float = 0.0
     """Wall time spent."""
     step_seconds: float = 0.0
@@ -112,9 +115,9 @@ def fit_network(
     seed: int,
     progress: Progress = silent,
 ) -> FitResult:
-    """Fit a network to the residual forces; go on from a checkpoint where there is one.
+    """Fit a network to what the prior leaves of the labels; go on from a checkpoint where there is one.
 
-    Minimises the mean of (dE_network/dr + target)² over components.
+    Minimises the mean of the weighted squared errors of force components, plus that of each other kind of label.
 
     Parameters
     ----------
@@ -134,6 +137,7 @@ def fit_network(
     scale = max(float(target_losses(frames, train_rows).mean()), 1e-12)
     fit = _start(network, frames, settings, seed)
     if not _resume_(fit, files):
+        fit.counters.offsets = measure_offsets(fit.network, frames, train_rows)
         _validate_(fit, frames, validation_rows, settings)
     counters, saved = fit.counters, time.monotonic()
     if settings.epochs == 0:
@@ -192,8 +196,7 @@ def _step_(fit: _Fit, frames: PreparedFrames, rows: np.ndarray, scale: float, se
     """Take one optimiser step and move the average, or go back to the best weights if the loss is not finite."""
     counters = fit.counters
     example = load_example(frames, rows)
-    prediction = predict_network(fit.network, example.batch, example.pairs, create_graph=True)
-    loss = squared_error(prediction.forces, example.targets) / scale
+    loss = compute_loss(fit.network, frames.thermal_form, example, counters.offsets, create_graph=True) / scale
     fit.optimiser.zero_grad()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(fit.parameters, settings.gradient_clip)
@@ -256,7 +259,7 @@ def _end_epoch_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, 
 def _validate_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, settings: TrainingSettings) -> float:
     """Return the validation loss of the averaged weights; keep them if they are the best so far."""
     counters = fit.counters
-    loss = float(residual_losses(fit.average, frames, validation_rows).mean())
+    loss = sum(float(losses.mean()) for losses in label_losses(fit.average, frames, validation_rows).values())
     if not math.isfinite(loss) and counters.epoch:
         _go_back_(fit, settings)
     elif loss < counters.best_loss:

@@ -1,6 +1,6 @@
-"""The force-matching loss, frame by frame, so that two force fields can be compared on the same frames.
+"""The loss, frame by frame, so that two force fields can be compared on the same frames.
 
-Loss of a frame: mean squared error of all force components [(kJ/mol/nm)²]. Loss of a data set: mean over frames.
+Force loss of a frame: mean squared error of all force components [(kJ/mol/nm)²]. Loss of a data set: mean over frames.
 Most of it is noise that no force field can predict: mapped forces fluctuate at fixed bead positions. So only
 differences on the same frames, and fractions of the zero-force loss, say something about a force field.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from beadsmith.batch import build_batch
-from beadsmith.energy import AbstractNetwork, EnergyModel, predict, predict_network
+from beadsmith.energy import AbstractNetwork, EnergyModel, predict
 from beadsmith.neighbors import find_pairs
 from beadsmith.statistics import block_edges, mean_and_error
 from beadsmith.training.data import N_BLOCKS, SITES_AT_ONCE, PreparedFrames, group_rows, load_example
+from beadsmith.training.label_errors import predict_label
 from beadsmith.trajectory import Trajectory
 
 
@@ -28,11 +28,6 @@ class Estimate:
     """Mean over all frames."""
     error: float
     """Block standard error; NaN for fewer than two blocks."""
-
-
-def squared_error(predicted: Float[Tensor, "sites 3"], targets: Float[Tensor, "sites 3"]) -> Float[Tensor, ""]:
-    """Return the mean squared error per force component [(kJ/mol/nm)²]."""
-    return (predicted - targets).square().mean()
 
 
 def zero_force_losses(
@@ -83,12 +78,12 @@ def residual_losses(
     *,
     max_sites: int = SITES_AT_ONCE,
 ) -> Float[np.ndarray, "rows"]:
-    """Return the loss of a network on what the prior leaves: equal to that of prior and network on the labels."""
+    """Return the force loss of a network on what the prior leaves: equal to that of prior and network on the labels."""
     losses = np.empty(len(rows))
     with torch.no_grad():
         for places in group_rows(frames.trajectories, rows, max_sites=max_sites):
             example = load_example(frames, rows[places])
-            forces = predict_network(network, example.batch, example.pairs).forces
+            forces = predict_label(network, frames.thermal_form, "forces", example).forces
             errors = (forces - example.targets).double().square()
             losses[places] = errors.reshape(len(places), -1).mean(1).cpu().numpy()
     return losses

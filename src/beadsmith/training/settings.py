@@ -1,10 +1,12 @@
 """How the network is fitted to the mapped forces: the section `training` of a run."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from beadsmith.errors import InputError
+from beadsmith.thermal_form import ThermalKind
+from beadsmith.training.labels import LabelSettings
 from beadsmith.training.slow_coordinates import CorrectionSettings
 from beadsmith.units import Unit
 
@@ -43,6 +45,14 @@ class TrainingSettings:
     noise_floor_cost: float = 0.6
     """Largest cost of these trainings together, relative to the main one; it limits their epochs. They run side by side
     where there are cores."""
+    thermal: ThermalKind = "none"
+    """How the potential depends on temperature: none; linear, W = U - T S with energy and entropy that do not; or
+    heat_capacity, where they do. Needs frames of as many temperatures as there are surfaces, two or three."""
+    reference_temperature: Annotated[float, Unit("K")] | None = None
+    """Temperature about which energy and entropy are expanded; none takes the mean of the data. It changes how fast the
+    fit goes, not what can be fitted."""
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    """Kinds of labels and how much each counts."""
     correction: CorrectionSettings | None = None
     """Series in slow coordinates that is fitted to what the network leaves of the forces; none for none."""
     precision: Literal["float32", "float64"] = "float32"
@@ -82,6 +92,11 @@ class TrainingSettings:
         _require(used <= 0.8, "validation_fraction + test_fraction", used, "at most 0.8")
         for fraction in self.noise_floor_fractions:
             _require(0.0 < fraction < 1.0, "noise_floor_fractions", fraction, "between 0 and 1")
+        reference = self.reference_temperature
+        _require(reference is None or 0.0 < reference < math.inf, "reference_temperature", reference, "> 0")
+        _require(
+            reference is None or self.thermal != "none", "reference_temperature", reference, "none without 'thermal'"
+        )
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, ">= 1")
         _require(self.max_time is None or self.max_time > 0.0, "max_time", self.max_time, "> 0")
 
