@@ -21,6 +21,7 @@ from beadsmith.analysis.comparison import (
 from beadsmith.analysis.definitions import MoleculeSettings
 from beadsmith.analysis.displacement import available_lag
 from beadsmith.analysis.distribution import Distribution
+from beadsmith.analysis.inversion import InversionSettings
 from beadsmith.analysis.measure import SystemMeasurements, frames_after, measure_trajectory
 from beadsmith.analysis.molecules import evaluate_molecules
 from beadsmith.analysis.structure import StructureBins, choose_bins, find_first_peak
@@ -56,6 +57,9 @@ class EvaluationSettings:
     """Longest time difference in that fit; less where a run is shorter than ten times this."""
     molecules: MoleculeSettings = field(default_factory=MoleculeSettings)
     """Coordinates, free-energy surfaces and basins of molecules of several beads."""
+    inversion_barrier: InversionSettings | None = None
+    """Metadynamics along the signed improper of every stereocentre, for systems of one molecule; it takes minutes, and
+    'none' leaves it out."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be measured.

@@ -30,6 +30,7 @@ def check_consistency(settings: RunSettings) -> None:
     if isinstance(settings.system, SystemSettings):
         _check_cutoffs(settings.system, settings)
     _check_simulation(settings)
+    _check_inversion(settings)
     _check_exclusions(settings)
     if settings.training.epochs == 0 and settings.start_from is None:
         raise InputError(
@@ -75,6 +76,23 @@ def _check_thermal(settings: RunSettings) -> None:
             f"'training.thermal' is {training.thermal}, but all forces are at {settings.state.temperature:g} K",
             where=where,
             fix="Train together with runs at other temperatures: 'train_with: [runs/hot]'.",
+        )
+
+
+def _check_inversion(settings: RunSettings) -> None:
+    """Refuse a barrier of inversion where there is no network to ask, or not one molecule."""
+    if settings.evaluation.inversion_barrier is None:
+        return
+    problem = None
+    if settings.network is None:
+        problem = "there is no network to ask"
+    elif isinstance(settings.system, SystemSettings) and settings.system.n_molecules > 1:
+        problem = f"the system has {settings.system.n_molecules} molecules"
+    if problem is not None:
+        raise InputError(
+            f"'evaluation.inversion_barrier' is for a network and one molecule in open space, but {problem}",
+            where="evaluation.inversion_barrier",
+            fix="Set it to none; whether stereocentres flip is counted anyway.",
         )
 
 

@@ -6,6 +6,8 @@ from beadsmith.check import Check
 from beadsmith.diagnostics.data import check_reference
 from beadsmith.diagnostics.dynamics import check_simulation
 from beadsmith.diagnostics.fit import check_fit
+from beadsmith.diagnostics.stability import check_stability
+from beadsmith.diagnostics.symmetry import check_symmetry
 from beadsmith.diagnostics.tempering import check_tempering
 
 
@@ -16,7 +18,7 @@ def collect_checks(
 
     Parameters
     ----------
-    evaluation : What `beadsmith.analysis.evaluate` returned.
+    evaluation : What `beadsmith.analysis.evaluate` returned, and what the probes of the force field found.
     training : What `beadsmith.training.fit.train` returned.
     summaries : What the stages reported, by name of the stage.
     """
@@ -26,5 +28,7 @@ def collect_checks(
         *check_reference(evaluation),
         *check_fit(training),
         *check_simulation(evaluation, name, n_stopped=len(simulation.get("stopped", []))),
+        *check_stability(evaluation, name),
+        *check_symmetry(evaluation, name),
         *check_tempering(simulation.get("tempering")),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from beadsmith.analysis.evaluate import evaluate
 from beadsmith.config.settings import RunSettings
+from beadsmith.diagnostics.probes import probe_force_field
 from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
 from beadsmith.importing.run import import_reference
@@ -200,10 +201,26 @@ def _evaluate(task: Task) -> dict[str, Any]:
     if has_baseline(task.settings):
         simulations["pair_spline"] = task.folder / BASELINE_SIMULATION
     evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
+    evaluation["probes"] = _probe(task, evaluation["systems"]["reference"]["molecules"])
     write_json(task.folder / EVALUATION, evaluation)
     checks = collect_checks(evaluation, read_json(task.folder / TRAINING[0]), task.summaries)
     write_json(task.folder / CHECKS, {"checks": [check.to_json() for check in checks]})
     return {"n_checks": len(checks)}
+
+
+def _probe(task: Task, molecules: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the force field itself can tell apart; None where there is no network."""
+    if task.settings.network is None:
+        return None
+    return probe_force_field(
+        load_force_field(task.folder / FORCE_FIELD),
+        task.folder / MAPPED,
+        molecules,
+        inversion=task.settings.evaluation.inversion_barrier,
+        temperature=task.settings.state.temperature,
+        seed=task.settings.seed,
+        progress=task.progress,
+    )
 
 
 def _report(task: Task) -> dict[str, Any]:
@@ -284,7 +301,7 @@ STAGES = (
         name="evaluate",
         verb="evaluate",
         keys=("network.kind", "baseline", "evaluation"),
-        inputs=(MAPPED, TRAINING[0], SIMULATION, BASELINE_SIMULATION),
+        inputs=(MAPPED, FORCE_FIELD, TRAINING[0], SIMULATION, BASELINE_SIMULATION),
         outputs=(EVALUATION, CHECKS),
         compute=_evaluate,
     ),

@@ -15,6 +15,7 @@ from beadsmith.report.figures.style import NAMES, Figure
 from beadsmith.report.figures.training import draw_noise_floor, draw_pair_curves, draw_training
 from beadsmith.report.molecules import compose_molecules, has_molecules
 from beadsmith.report.numbers import format_measurement, format_number, format_percent
+from beadsmith.report.symmetry import compose_symmetry, has_symmetry
 from beadsmith.report.tables import (
     Table,
     tabulate_distances,
@@ -63,6 +64,9 @@ def _compose_matter(contents: RunContents) -> list[Section]:
     if evaluation is not None and has_molecules(evaluation):
         items = compose_molecules(evaluation)
         sections.append(Section(anchor="molecules", title="Shapes and free energies of molecules", items=items))
+    if evaluation is not None and has_symmetry(evaluation):
+        items = compose_symmetry(evaluation)
+        sections.append(Section(anchor="identity", title="Bonds, hands and mirror images", items=items))
     if evaluation is None or evaluation["systems"]["reference"]["n_molecules"] > 1:
         sections.append(Section(anchor="structure", title="Structure", items=_compose_structure(contents)))
     return sections
