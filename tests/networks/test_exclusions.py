@@ -8,6 +8,7 @@ import torch
 
 from beadsmith.batch import Pairs, build_batch
 from beadsmith.config.load import load_config
+from beadsmith.diagnostics.energies import build_probe
 from beadsmith.energy import predict, predict_network
 from beadsmith.errors import InputError
 from beadsmith.export.evaluator import build_evaluator
@@ -145,7 +146,7 @@ def test_captured_steps_exclude_the_same_pairs(kind, is_open):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_exclusions_are_saved_with_the_network_and_exported(kind, tmp_path):
+def test_exclusions_are_saved_with_the_network_exported_and_probed(kind, tmp_path):
     frames = make_frames()
     (molecule,) = group_equal_molecules(frames.topology)
     assert molecule.n_molecules == 4
@@ -159,6 +160,8 @@ def test_exclusions_are_saved_with_the_network_and_exported(kind, tmp_path):
     evaluate = build_evaluator(loaded, frames, precision="float64")
     found = evaluate(frames.positions[1].astype(np.float64), frames.cell[1].astype(np.float64))
     assert float(found.energy[0]) == pytest.approx(float(expected.energy[1]), rel=1e-12)
+    probed = build_probe(loaded, frames).compute_energies(frames.positions, np.arange(2)).total
+    np.testing.assert_allclose(probed, expected.energy.numpy(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

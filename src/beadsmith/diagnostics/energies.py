@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 
 from beadsmith.batch import Batch, Pairs, build_batch
+from beadsmith.energy import hide_excluded
 from beadsmith.force_field import ForceField, adopt_topology
 from beadsmith.neighbors import build_skin_list, find_vectors, pairs_within
 from beadsmith.trajectory import Trajectory
@@ -89,7 +90,7 @@ def _compute(force_field: ForceField, batch: Batch) -> dict[str, np.ndarray]:
 def _compute_channels(force_field: ForceField, batch: Batch, pairs: Pairs) -> torch.Tensor:
     network = force_field.network
     assert network is not None
-    vectors = find_vectors(batch, pairs)
+    vectors = hide_excluded(network, find_vectors(batch, pairs), pairs.bond_class)
     if pairs.cutoff > network.cutoff:
         pairs, kept = pairs_within(pairs, vectors, network.cutoff)
         vectors = vectors.index_select(0, kept)
