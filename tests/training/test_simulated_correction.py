@@ -132,6 +132,31 @@ def test_stated_errors_are_the_scatter_over_data_sets():
     assert 0.67 < ratio < 1.33
 
 
+def add_rare_basin(samples, rng, *, group, share):
+    """Return the samples with a share of one group put where none of the others is."""
+    chosen = np.flatnonzero(samples.group == group)
+    chosen = chosen[: int(share * len(chosen))]
+    values = samples.values.copy()
+    values[chosen] = rng.normal((1.0, 0.7), 0.2, size=(len(chosen), 2))
+    return replace(samples, values=values)
+
+
+def test_a_basin_of_one_block_does_not_stop_the_correction_of_all_others():
+    rng, measured = np.random.default_rng(31), measure(4)
+    rare = replace(
+        measured,
+        reference=add_rare_basin(measured.reference, rng, group=0, share=0.5),
+        simulated=add_rare_basin(measured.simulated, rng, group=7, share=0.1),
+    )
+    term, summary = fit(rare)
+    assert term is not None
+    assert summary["ridge"] > SETTINGS.ridge
+    (basin,) = summary["basins"]
+    # the coupled bond shifts it by 0.1; half of a block is 0.025 of all frames
+    assert abs(basin["population"] - basin["reference"]) < 0.03
+    assert basin["error"] < 0.05
+
+
 def test_frames_count_with_their_weight():
     rng, measured = np.random.default_rng(30), measure(3)
     # frames of the coupled distribution, weighted back to the truth, are a reference like any other

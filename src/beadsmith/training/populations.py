@@ -109,7 +109,8 @@ def reweigh_populations(
 
     ``simulated`` is the population without correction, ``population`` that with it, ``shift`` the difference. ``error``
     is what the error of the coefficients, from reference and simulation together, leaves open in the corrected force
-    field's population. ``drift`` is the second half of the simulation minus the first.
+    field's population, together with what order and ridge leave of its difference from the reference's. ``drift`` is
+    the second half of the simulation minus the first.
 
     Parameters
     ----------
@@ -132,6 +133,7 @@ def reweigh_populations(
         varied = [_weigh(inside, exponents[:, 1 + b]) for b in range(n_groups)]
         halves = [_average_groups(simulated, inside, is_used) for is_used in (~is_late, is_late)]
         drift = halves[1] - halves[0]
+        scatter = float(leave_one_out_error(np.array(varied)[:, None])[0])
         found.append(
             {
                 "name": name,
@@ -140,7 +142,7 @@ def reweigh_populations(
                 "simulated": float(before[0]),
                 "simulated_error": float(leave_one_out_error(before[1:, None])[0]),
                 "population": float(after[0]),
-                "error": float(leave_one_out_error(np.array(varied)[:, None])[0]),
+                "error": float(np.hypot(scatter, after[0] - target[0])),
                 "shift": float(after[0] - before[0]),
                 "shift_error": float(leave_one_out_error((after - before)[1:, None])[0]),
                 "drift": float(drift[0]),

@@ -37,6 +37,10 @@ from beadsmith.units import thermal_energy
 _SAMPLES_PER_FUNCTION = 10
 """Fewer frames for each coefficient say nothing about its error."""
 
+_RIDGE_FACTORS = (1.0, 10.0, 100.0)
+"""Multiples of the ridge that are tried. A basin that one block alone has seen looks impossible without that block, and
+a weak ridge lets the fit say so; which one predicts left-out blocks best depends on how often basins were entered."""
+
 _LARGEST_RATIO = 20.0
 """Population of the reference over that of the simulation beyond which a few frames would have to stand for a basin."""
 
@@ -143,7 +147,7 @@ def fit_samples(
     ----------
     series : Coordinates with their ranges, and basins.
     measured : What reference and simulation have seen.
-    settings : Largest order and ridge.
+    settings : Largest order and smallest ridge.
 
     Raises
     ------
@@ -152,7 +156,7 @@ def fit_samples(
     term, kt = series.term, thermal_energy(measured.temperature)
     targets, shares = _average_functions(term, measured.reference)
     functions = _evaluate(term, measured.simulated.values)
-    penalty = settings.ridge * _spread_evenly(term)
+    stiffness = _spread_evenly(term)
     if len(targets) < 2 or len(measured.reference.values) < _SAMPLES_PER_FUNCTION * functions.shape[1]:
         raise InputError(
             f"the correction has {functions.shape[1]} coefficients, too many for {len(measured.reference.values)} "
@@ -161,11 +165,15 @@ def fit_samples(
             fix="Sample more frames, or lower 'order'.",
         )
 
-    def fit(order: int) -> ReweightingFit:
+    def fit(order: int, ridge: float) -> ReweightingFit:
         n = int(np.sum(term.degrees <= order))
-        return fit_left_out(functions[:, :n], measured.simulated.group, targets[:, :n], shares, penalty=penalty[:n])
+        penalty = ridge * stiffness[:n]
+        return fit_left_out(functions[:, :n], measured.simulated.group, targets[:, :n], shares, penalty=penalty)
 
-    fits = [fit(order) for order in range(1, settings.order + 1)]
+    ridges = sorted({factor * settings.ridge for factor in _RIDGE_FACTORS})
+    fits_by_ridge = {ridge: [fit(order, ridge) for order in range(1, settings.order + 1)] for ridge in ridges}
+    ridge = max(ridges, key=lambda value: max(entry.gain for entry in fits_by_ridge[value]))
+    fits = fits_by_ridge[ridge]
     best = max(range(settings.order), key=lambda number: fits[number].gain)
     is_used = fits[best].gain > 0.0
     summary: dict[str, Any] = {
@@ -173,6 +181,7 @@ def fit_samples(
         "method": "simulation",
         "coordinates": [entry.name for entry in term.coordinates],
         "order": best + 1 if is_used else 0,
+        "ridge": ridge,
         "n_samples": len(measured.reference.values),
         "n_blocks": len(targets),
         "orders": [
