@@ -21,7 +21,8 @@ from small_run import SMALL_YAML
 
 ROOT = Path(__file__).parents[1]
 # maps that examples share lie in folders of their own
-EXAMPLES = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("examples/*/*.yaml")])
+FILES = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("examples/*/*.yaml")])
+EXAMPLES = [path for path in FILES if not path.stem.startswith("study_")]
 COMMANDS = [command.name for command in app.registered_commands]
 
 

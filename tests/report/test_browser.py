@@ -7,8 +7,10 @@ import subprocess
 import pytest
 
 from beadsmith.report.build import build_report
+from beadsmith.report.study import build_study_page
 from example_molecule_run import write_molecule_run
 from example_run import write_run
+from example_study_results import make_results
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = (
@@ -29,9 +31,26 @@ def browser():
     return found
 
 
-@pytest.mark.parametrize("write", [write_run, write_molecule_run], ids=["liquid", "molecule"])
-def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path, write):
-    page = build_report(write(tmp_path / "run"))
+def write_study_page(kind):
+    def write(folder):
+        folder.mkdir()
+        return build_study_page(make_results(kind), folder)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "n_figures"),
+    [
+        (lambda folder: build_report(write_run(folder)), 7),
+        (lambda folder: build_report(write_molecule_run(folder)), 7),
+        (write_study_page("mapping"), 3),
+        (write_study_page("transfer"), 4),
+    ],
+    ids=["liquid", "molecule", "mapping study", "transfer study"],
+)
+def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path, write, n_figures):
+    page = write(tmp_path / "run")
     command = [
         browser,
         "--headless",
@@ -49,7 +68,7 @@ def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path, write):
     ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=170, check=True)
     figures = re.findall(r'data-figure="[^"]+"', page.read_text(encoding="utf-8"))
-    assert len(figures) >= 7
+    assert len(figures) >= n_figures
     drawn = re.findall(r'class="plot js-plotly-plot"', result.stdout)
     assert len(drawn) == len(figures)
     console = [line for line in result.stderr.splitlines() if "CONSOLE" in line]

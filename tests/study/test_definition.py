@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
+from beadsmith.config.load import load_config
 from beadsmith.config.quantities import parse_quantity
 from beadsmith.errors import InputError
-from beadsmith.study.definition import is_study, read_study
+from beadsmith.study.definition import read_study
 from example_studies import GRID, MAPPINGS, SPLINE_AND_NETWORK, describe_base, make_study, write_study
 
 MACE = {"kind": "mace", "cutoff": "0.7 nm", "n_features": 2}
@@ -75,10 +76,10 @@ def test_the_base_may_be_a_file_of_its_own(tmp_path, monkeypatch):
     assert names(read_study(path)) == ["spline", "hipnn"]
 
 
-def test_a_study_is_told_from_a_run_by_its_base(tmp_path):
-    assert is_study(write_study(tmp_path, networks=SPLINE_AND_NETWORK))
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(describe_base()))
-    assert not is_study(tmp_path / "run.yaml")
+def test_a_command_for_one_run_says_that_a_study_is_none(tmp_path):
+    path = write_study(tmp_path, networks=SPLINE_AND_NETWORK)
+    with pytest.raises(InputError, match=r"describes a study.*beadsmith study"):
+        load_config(path)
 
 
 def test_a_transfer_study_trains_at_each_state_and_jointly_and_tests_everywhere(tmp_path):

@@ -23,6 +23,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
     InputError : the file or an override cannot be used; the message names file and line, or the option.
     """
     root = read_document(path)
+    if isinstance(root.value, dict) and "base" in root.value:
+        raise InputError("the file describes a study", where=str(path), fix=f"Use 'beadsmith study {path}'.")
     for option in overrides:
         root = set_value(root, option)
     return build_config(root)

@@ -7,7 +7,7 @@ from beadsmith.report.figures.study import draw_distributions, draw_stability
 from beadsmith.report.numbers import format_number, typeset_unit
 from beadsmith.report.sections import Section
 from beadsmith.report.study_tables import (
-    tabulate_findings,
+    tabulate_checks,
     tabulate_overview,
     tabulate_radial,
     tabulate_stability,
@@ -34,7 +34,7 @@ def compose_mapping_study(results: dict[str, Any]) -> list[Section]:
             items=[tabulate_stability(results), *([stability] if stability else [])],
         ),
     ]
-    tables = [table for table in (tabulate_radial(results), tabulate_findings(results)) if table is not None]
+    tables = [table for table in (tabulate_radial(results), tabulate_checks(results)) if table is not None]
     if tables:
         sections.append(Section(anchor="errors", title="Errors", items=list(tables)))
     sections.append(Section(anchor="speed", title="Training and speed", items=[tabulate_training(results)]))
@@ -107,12 +107,15 @@ def _tabulate_diagnosis(results: dict[str, Any]) -> Table | None:
         for name, run in runs.items():
             for check in run["diagnosis"] or ():
                 value = f"{format_number(check['value'])} {typeset_unit(check['unit'])}".strip()
-                key = (option, check["name"], check["status"], value, check["threshold"])
+                cures = ", ".join(check["cures"])
+                key = (option, check["name"], check["map_alone"], check["status"], value, check["threshold"], cures)
                 rows.setdefault(key, []).append(_shorten(name, option))
     if not rows:
         return None
     return Table(
-        caption="Checks of the mapping before any training, for the networks named.",
-        header=("mapping", "check", "status", "value", "condition", "for"),
+        caption="Checks of every map before any training: the map alone, for a network of types and distances without "
+        "a prior, and with the network and prior of the runs named last. What those have that makes the difference is "
+        "named before.",
+        header=("mapping", "check", "map alone", "with the model", "value", "condition", "cured by", "runs"),
         rows=tuple((*key, ", ".join(names)) for key, names in rows.items()),
     )

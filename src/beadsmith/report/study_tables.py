@@ -125,26 +125,18 @@ def tabulate_training(results: dict[str, Any]) -> Table:
     )
 
 
-def tabulate_findings(results: dict[str, Any]) -> Table | None:
-    """Return every check that a run did not pass; None where all passed."""
-    rows = [
-        (
-            name,
-            check["status"],
-            check["name"],
-            f"{format_number(check['value'])} {typeset_unit(check['unit'])}".strip(),
-            check["threshold"],
-        )
-        for name, run in results["runs"].items()
-        for check in run["checks"]
-        if check["status"] != "pass"
-    ]
-    if not rows:
+def tabulate_checks(results: dict[str, Any]) -> Table | None:
+    """Return the status and value of every check of every run; None where none was judged."""
+    runs = {name: {check["name"]: check for check in run["checks"]} for name, run in results["runs"].items()}
+    runs = {name: checks for name, checks in runs.items() if checks}
+    names = dict.fromkeys(name for checks in runs.values() for name in checks)
+    if not names:
         return None
     return Table(
-        caption="Checks that did not pass. What each means stands in the run's own report.",
-        header=("run", "status", "check", "value", "condition"),
-        rows=tuple(sorted(rows, key=lambda row: (row[1] != "fail", row[0]))),
+        caption="Every check of every run with its value, those of the force field itself included. What a check means "
+        "and what to do stands in the run's own report.",
+        header=("check", *runs),
+        rows=tuple((name, *(_describe_check(checks.get(name)) for checks in runs.values())) for name in names),
     )
 
 
@@ -160,6 +152,12 @@ def tabulate_jobs(results: dict[str, Any]) -> Table:
 def list_errors(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the errors that any run has, each with its title and unit."""
     return {key: entry for run in results["runs"].values() for key, entry in run["errors"].items()}
+
+
+def _describe_check(check: dict[str, Any] | None) -> str:
+    if check is None:
+        return MISSING
+    return f"{check['status']}: {format_number(check['value'])} {typeset_unit(check['unit'])}".strip()
 
 
 def _format_error(entry: dict[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ from beadsmith.report.numbers import MISSING, format_measurement, format_number,
 from beadsmith.report.sections import Section
 from beadsmith.report.study_tables import (
     list_errors,
-    tabulate_findings,
+    tabulate_checks,
     tabulate_overview,
     tabulate_stability,
     tabulate_training,
@@ -33,7 +33,7 @@ def compose_transfer_study(results: dict[str, Any]) -> list[Section]:
         Section(anchor="matrices", title="Transfer matrices", items=figures or ["Nothing is measured yet."])
     )
     tables: list[str | Table | list[Figure]] = [tabulate_overview(results), tabulate_stability(results)]
-    findings = tabulate_findings(results)
+    findings = tabulate_checks(results)
     sections.append(Section(anchor="errors", title="Errors", items=[*tables, *([findings] if findings else [])]))
     sections.append(Section(anchor="speed", title="Training and speed", items=[tabulate_training(results)]))
     return sections

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from beadsmith.check import Check, worst_status
+from beadsmith.check import worst_status
 from beadsmith.config.describe import to_document
 from beadsmith.io.records import read_json
 from beadsmith.pipeline.execute import read_checks
@@ -85,6 +85,7 @@ def _collect_run(study: Study, run: PlannedRun, jobs: tuple[Job, ...], records: 
     return found | {
         "errors": collect_errors(evaluation, name),
         "checks": [check.to_json() for check in checks],
+        "probes": evaluation.get("probes"),
         "verdict": worst_status(checks),
         "stability": measured["stability"],
         "curves": {label: _round_curve(curve) for label, curve in measured["curves"].items()},
@@ -143,7 +144,7 @@ def _describe_stopped(record: RunRecord | None) -> dict[str, Any] | None:
 def _read_diagnosis(folder: Path) -> list[dict[str, Any]] | None:
     """Return the checks of the mapping that were made before training; None where there were none."""
     path = folder / DIAGNOSIS
-    return [Check(**entry).to_json() for entry in read_json(path)["checks"]] if path.is_file() else None
+    return list(read_json(path)["checks"]) if path.is_file() else None
 
 
 def _round_curve(curve: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,6 @@ _COMMON = ("kind", "name", "base", "replicas", "stability")
 _KINDS = {"mapping": (MAPPING_KEYS, plan_mapping_runs), "transfer": (TRANSFER_KEYS, plan_transfer_runs)}
 
 
-def is_study(path: Path) -> bool:
-    """Whether a YAML file describes a study: only a study has a base."""
-    return "base" in read_section(read_document(path), "the file")
-
-
 def read_study(path: Path, output: Path | None = None) -> Study:
     """Return the study that a file, or a study folder, describes.
 

@@ -53,7 +53,8 @@ def collect_errors(evaluation: dict[str, Any], name: str) -> dict[str, dict[str,
         "bonded": _average_divergences("JS of bonds, angles, dihedrals", _entries(molecules, "bonded")),
         "coordinates": _average_divergences("JS of molecular coordinates", _entries(molecules, "coordinates")),
         "surfaces": _average_divergences("JS of free-energy surfaces", _first_bins(molecules)),
-        "pressure": _read_pressure(evaluation, comparison),
+        "pressure": _read_scalar("pressure", evaluation, comparison),
+        "density": _read_scalar("density", evaluation, comparison),
     }
     return {key: entry.to_json() for key, entry in found.items() if entry is not None}
 
@@ -87,13 +88,14 @@ def _average_divergences(title: str, entries: Iterable[dict[str, Any]]) -> Study
     )
 
 
-def _read_pressure(evaluation: dict[str, Any], comparison: dict[str, Any]) -> StudyError | None:
-    found, own = comparison["pressure_difference"], evaluation["systems"]["reference"]["pressure"]
-    if found is None or own is None:
+def _read_scalar(name: str, evaluation: dict[str, Any], comparison: dict[str, Any]) -> StudyError | None:
+    found, own = comparison.get(f"{name}_difference"), evaluation["systems"]["reference"].get(name)
+    # in a cell of fixed size the density has no error, and nothing to tell
+    if found is None or own is None or not found["standard_error"]:
         return None
     return StudyError(
-        title="|Δ pressure|",
-        unit="bar",
+        title=f"|Δ {name}|",
+        unit=found["unit"],
         value=abs(found["value"]),
         standard_error=found["standard_error"],
         reference_error=own["standard_error"],

@@ -4,7 +4,7 @@ A job's record is the last thing it writes, so a job is either on record or not 
 and Snakemake, go by it. An unphysical end of a simulation is an end like any other, and is not tried again.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,8 @@ class JobRecord:
     """Its name."""
     key: str
     """Hash of all settings that the result depends on."""
+    run: str
+    """Run whose folder holds the result."""
     status: Status
     """How."""
     finished: str
@@ -79,10 +81,19 @@ def prepare_study(study: Study, jobs: tuple[Job, ...], source: bytes) -> None:
     for entry in study.runs:
         header = f"Run '{entry.name}' of the study '{study.name}'; 'beadsmith study' writes this file."
         _write_changed(study.config_file(entry.name), write_yaml(entry.settings, header).encode())
+    _rename_records(study, jobs)
+
+
+def _rename_records(study: Study, jobs: tuple[Job, ...]) -> None:
+    """Give every record the present name of its job, which options around it change, and forget what has changed."""
+    known = [JobRecord(**read_json(path)) for path in sorted((study.folder / "jobs").glob("*.json"))]
+    by_key = {(record.key, record.run): record for record in known}
     for job in jobs:
-        record = read_job(study, job.name)
-        if record is not None and record.key != job.key:
-            study.job_file(job.name).unlink()
+        record, path = by_key.get((job.key, job.run)), study.job_file(job.name)
+        if record is None:
+            path.unlink(missing_ok=True)
+        elif record.job != job.name or not path.is_file():
+            write_json(path, asdict(replace(record, job=job.name)))
 
 
 def refuse_changed_runs(study: Study) -> None:
@@ -120,8 +131,9 @@ def do_job(study: Study, job: Job, listener: Listener | None = None, reuse: tupl
     if lost:
         return _put_on_record(study, job, SKIPPED, f"it needs '{lost[0]}', which did not end well")
     folder = study.run_folder(job.run)
-    donors = [study.run_folder(name) for name in job.donors]
-    donors = [donor for donor in donors if (donor / RECORD_FILE).is_file()]
+    # the runs that it is planned to go on from come first; any other may have the same result from an earlier plan
+    names = dict.fromkeys([*job.donors, *(entry.name for entry in study.runs)])
+    donors = [donor for name in names if ((donor := study.run_folder(name)) / RECORD_FILE).is_file()]
     try:
         run(
             study.config_file(job.run),
@@ -159,6 +171,7 @@ def _put_on_record(study: Study, job: Job, status: Status, error: str = "") -> J
     record = JobRecord(
         job=job.name,
         key=job.key,
+        run=job.run,
         status=status,
         finished=now(),
         wall_time=sum(entry.wall_time for name, entry in stages if _belongs(name, job)),

@@ -1,0 +1,62 @@
+"""Distances of a run from the reference: means over kinds, and units of the reference's own error."""
+
+import pytest
+
+from beadsmith.study.errors import collect_errors
+
+
+def measured(value, error):
+    return {"value": value, "standard_error": error}
+
+
+def curve(value, error, own):
+    return {"mean_difference": measured(value, error), "reference_error": measured(own, 0.0)}
+
+
+def divergence(value, halves):
+    return {"jensen_shannon": {**measured(value, 0.01), "halves": {"reference": halves and measured(halves, None)}}}
+
+
+def describe(**changes):
+    comparison = {"rdf": {}, "adf": {}, "molecules": {}, "pressure_difference": None} | changes
+    return {"comparisons": {"network": comparison}, "systems": {"reference": {"pressure": measured(5.0, 20.0)}}}
+
+
+def test_curves_are_averaged_over_kinds_with_errors_of_independent_numbers():
+    found = collect_errors(describe(rdf={"A-A": curve(0.1, 0.03, 0.02), "A-B": curve(0.3, 0.04, 0.06)}), "network")
+    assert found["rdf"]["value"] == pytest.approx(0.2)
+    assert found["rdf"]["standard_error"] == pytest.approx(0.025)
+    assert found["rdf"]["reference_error"] == pytest.approx(0.04)
+    assert found["rdf"]["ratio"] == pytest.approx(5.0)
+    assert found["rdf"]["n_kinds"] == 2
+
+
+def test_a_quarter_of_the_halves_is_the_references_own_part_of_a_divergence():
+    molecules = {"ALA": {"bonded": {"bond": divergence(0.2, 0.08)}, "coordinates": {}, "surfaces": {}}}
+    found = collect_errors(describe(molecules=molecules), "network")
+    assert found["bonded"]["reference_error"] == pytest.approx(0.02)
+    assert "coordinates" not in found
+
+
+def test_a_surface_counts_with_the_bins_that_are_drawn():
+    surfaces = {"phi, psi": {"36": divergence(0.2, 0.08), "20": divergence(0.1, 0.08)}}
+    molecules = {"ALA": {"bonded": {}, "coordinates": {}, "surfaces": surfaces}}
+    assert collect_errors(describe(molecules=molecules), "network")["surfaces"]["value"] == pytest.approx(0.2)
+
+
+def test_without_halves_there_is_no_ratio():
+    molecules = {"ALA": {"bonded": {"bond": divergence(0.2, None)}, "coordinates": {}, "surfaces": {}}}
+    found = collect_errors(describe(molecules=molecules), "network")["bonded"]
+    assert (found["reference_error"], found["ratio"]) == (None, None)
+
+
+def test_the_pressure_counts_by_its_size():
+    found = collect_errors(describe(pressure_difference={**measured(-100.0, 25.0), "unit": "bar"}), "network")[
+        "pressure"
+    ]
+    assert (found["value"], found["ratio"]) == (100.0, 5.0)
+
+
+def test_the_density_counts_only_where_it_is_free():
+    difference = {"value": 0.0, "standard_error": 0.0, "unit": "g/cm^3"}
+    assert "density" not in collect_errors(describe(density_difference=difference), "network")
