@@ -12,7 +12,7 @@ from beadsmith.mapping.frames import map_trajectory
 from beadsmith.mapping.noise import sum_force_products
 from beadsmith.mapping.settings import MappingSettings
 from beadsmith.sampling.peptides import PeptideSettings, build_peptide
-from beadsmith.sampling.systems import MoleculeCount, SystemSettings, describe_liquid
+from beadsmith.sampling.systems import MoleculeCount, SystemSettings, box_edge, describe_liquid
 from beadsmith.units import thermal_energy
 from example_references import make_reference
 
@@ -198,6 +198,12 @@ def test_the_net_force_is_that_of_the_atoms_where_all_atoms_are_in_beads(name):
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/maps/*.yaml")), ids=lambda path: path.stem)
 def test_every_map_of_the_examples_is_tested_here(path):
     assert path.stem in {*HEXANE, *ALANINE, "atomistic", "alpha_carbon", "alpha_carbon_map2", "alpha_carbon_map3"}
+
+
+def test_the_box_of_hexane_has_the_published_edge():
+    settings = load_config(EXAMPLES / "hexane" / "hexane.yaml")
+    # the density is given to three digits: a third of its relative error
+    assert box_edge(settings.system, settings.state.density) == pytest.approx(2.79573, rel=0.3e-3)
 
 
 def test_one_key_chooses_the_map(monkeypatch):
