@@ -4,6 +4,7 @@ import pytest
 
 from beadsmith.config.load import load_config
 from beadsmith.errors import InputError
+from beadsmith.pipeline.estimate import estimate_costs
 from small_run import SMALL_YAML
 
 PEPTIDE_YAML = """\
@@ -45,3 +46,13 @@ def test_a_barrier_without_a_network_is_refused(tmp_path):
 def test_a_bias_that_is_none_is_refused_with_its_place(tmp_path):
     with pytest.raises(InputError, match=r"'evaluation.inversion_barrier.bias_factor' is 1.0, expected > 1"):
         load(tmp_path, PEPTIDE_YAML, "evaluation.inversion_barrier={bias_factor: 1}")
+
+
+def test_the_estimate_counts_the_steps_of_a_barrier(tmp_path):
+    short, long = (
+        {entry.stage: entry for entry in estimate_costs(load(tmp_path, PEPTIDE_YAML, *overrides))}["evaluate"]
+        for overrides in ((), ("evaluation.inversion_barrier={duration: 20 ps}",))
+    )
+    # two runs of 20 ps at 2 fs
+    assert "20000 steps of metadynamics" in long.work
+    assert long.time - short.time > 20000 * 1e-3
