@@ -4,10 +4,13 @@ from typing import Any
 
 from beadsmith.diagnostics.permutation import UNCHANGED
 from beadsmith.diagnostics.symmetry import describe_time
+from beadsmith.report.contents import NETWORK
 from beadsmith.report.figures.style import NAMES, Figure
 from beadsmith.report.figures.symmetry import draw_barrier, draw_neighbours, draw_switches
 from beadsmith.report.numbers import MISSING, format_measurement, format_number, format_percent
 from beadsmith.report.tables import Table
+
+_ROUNDING = 1e-9
 
 Items = list[str | Table | list[Figure]]
 
@@ -48,7 +51,7 @@ def _tabulate_parity(probes: dict[str, Any]) -> Table:
         "their mirror images, in float64. Rounding alone makes less than 1e−12.",
         header=("part of the energy", "largest relative difference", "rms difference [kJ/mol]"),
         rows=tuple(
-            (name, f"{entry['relative']:.2g}", format_number(entry["difference"]["value"]))
+            (name, format_number(entry["relative"], 2), format_number(entry["difference"]["value"]))
             for name, entry in probes["parity"]["parts"].items()
         ),
     )
@@ -60,7 +63,7 @@ def _tabulate_exchanges(swaps: list[dict[str, Any]], kind: str) -> Table:
             " and ".join(swap["beads"]),
             "one type" if swap["is_same_type"] else "two types",
             *(_format_rise(swap, part) for part in ("network", "total")),
-            f"{swap['relative']['total']:.2g}",
+            format_number(swap["relative"]["total"], 2),
         )
         for swap in swaps
     ]
@@ -102,38 +105,31 @@ def _tabulate_centres(
 ) -> Table:
     rows = []
     for centre in locked:
-        found = [entry["stereocentres"].get(centre) for entry in measured.values()]
-        flips = [MISSING if entry is None else format_number(float(entry["n_flips"])) for entry in found]
-        shares = [MISSING if entry is None else format_percent(entry["positive"]) for entry in found]
-        path = {} if probes is None else probes["inversion_path"].get(kind, {}).get(centre, {})
-        barrier = {} if probes is None else probes["inversion_barrier"].get(kind, {}).get(centre, {})
-        bound = "" if barrier.get("is_crossed", True) else "at least "
-        waiting = describe_time(barrier["waiting_time"]["value"]) if barrier else MISSING
-        rows.append(
-            (
-                centre,
-                *flips,
-                *shares,
-                format_measurement(path.get("rise"), unit=False),
-                bound + format_measurement(barrier.get("barrier"), unit=False),
-                bound + waiting,
-            )
-        )
-    names = [NAMES[name] for name in measured]
+        for name, entry in measured.items():
+            found = entry["stereocentres"].get(centre)
+            if found is not None:
+                own = probes if name == NETWORK else None
+                flips, share = format_number(float(found["n_flips"])), format_percent(found["positive"])
+                rows.append((centre, NAMES[name], flips, share, *_format_inversion(own, kind, centre)))
     return Table(
         caption=f"Stereocentres of {kind} that keep their hand in the reference: sign changes of the improper, the "
         "share of frames in which it is positive, the rise of the energy on the way through the plane with all else at "
         "rest, and by metadynamics the free-energy barrier with the waiting time of transition-state theory.",
-        header=(
-            "stereocentre",
-            *(f"flips, {name}" for name in names),
-            *(f"positive, {name}" for name in names),
-            "path [kJ/mol]",
-            "barrier [kJ/mol]",
-            "one inversion in",
-        ),
+        header=("stereocentre", "run", "flips", "positive", "path [kJ/mol]", "barrier [kJ/mol]", "one inversion in"),
         rows=tuple(rows),
     )
+
+
+def _format_inversion(probes: dict[str, Any] | None, kind: str, centre: str) -> tuple[str, str, str]:
+    """Return what the probes say about one stereocentre: rise along the path, barrier, waiting time."""
+    path = {} if probes is None else probes["inversion_path"].get(kind, {}).get(centre, {})
+    rise = format_measurement(path.get("rise"), unit=False)
+    barrier = {} if probes is None else probes["inversion_barrier"].get(kind, {}).get(centre, {})
+    if not barrier:
+        return rise, MISSING, MISSING
+    bound = "" if barrier["is_crossed"] else "at least "
+    height = format_measurement(barrier["barrier"], unit=False)
+    return rise, bound + height, bound + describe_time(barrier["waiting_time"]["value"])
 
 
 def _tabulate_maps(measured: dict[str, dict[str, Any]], kind: str, labels: list[str]) -> Table:
@@ -141,17 +137,24 @@ def _tabulate_maps(measured: dict[str, dict[str, Any]], kind: str, labels: list[
     for label in labels:
         own = measured["reference"]["surfaces"][label]
         odd = next((key for key in (own["x"], own["y"]) if _find_share(measured["reference"], key)), own["x"])
-        found = [entry["surfaces"].get(label, {}).get("asymmetry") for entry in measured.values()]
-        shares = [format_percent(_find_share(entry, odd)) for entry in measured.values()]
-        rows.append((label, *(format_measurement(entry, unit=False) for entry in found), odd, *shares))
-    names = [NAMES[name] for name in measured]
+        for name, entry in measured.items():
+            asymmetry = entry["surfaces"].get(label, {}).get("asymmetry")
+            if asymmetry is not None:
+                share = format_percent(_find_share(entry, odd))
+                rows.append((label, NAMES[name], _format_asymmetry(asymmetry), f"{odd} > 0: {share}"))
     return Table(
         caption=f"Maps of {kind} against their mirror images: Jensen-Shannon divergence [nat], 0 if symmetric and 0.69 "
         "if one hand never looks like the other, and the share of frames in which a coordinate is positive. Few frames "
         "make any map look asymmetric.",
-        header=("map", *(f"asymmetry, {name}" for name in names), "coordinate", *(f"> 0, {name}" for name in names)),
+        header=("map", "run", "asymmetry [nat]", "share"),
         rows=tuple(rows),
     )
+
+
+def _format_asymmetry(entry: dict[str, Any]) -> str:
+    """Return a divergence with its error; that of two hands without any overlap is known to rounding."""
+    is_exact = (entry["standard_error"] or 0.0) < _ROUNDING
+    return format_measurement(entry | ({"standard_error": None} if is_exact else {}), unit=False)
 
 
 def _find_share(molecule: dict[str, Any], coordinate: str) -> dict[str, Any] | None:

@@ -26,11 +26,13 @@ def draw_switches(bonds: dict[str, dict[str, Any]]) -> Figure:
     plot = go.Figure()
     for name, entry in bonds.items():
         curve = entry["curve"]
-        for key, title, width in (("switched", "switched bonds", 2.5), ("changed", "changed neighbours", 1.2)):
+        for key, width in (("switched", 2.5), ("changed", 1.2)):
             plot.add_scatter(
                 x=to_list(curve["time"]),
                 y=to_list([100.0 * value for value in curve[key]]),
-                name=f"{NAMES[name]}, {title}",
+                name=NAMES[name],
+                legendgroup=name,
+                showlegend=key == "switched",
                 mode="lines",
                 line={
                     "color": COLOURS[name],
@@ -55,11 +57,13 @@ def draw_neighbours(bonds: dict[str, dict[str, Any]]) -> Figure:
     plot = go.Figure()
     for name, entry in bonds.items():
         distances = entry["distances"]
-        add_curve(plot, name, centres(distances), distances["bonded"], title=f"{NAMES[name]}, bonds")
+        add_curve(plot, name, centres(distances), distances["bonded"])
         plot.add_scatter(
             x=to_list(centres(distances)),
             y=to_list(distances["nearest"]),
-            name=f"{NAMES[name]}, nearest neighbours",
+            name=NAMES[name],
+            legendgroup=name,
+            showlegend=False,
             mode="lines",
             line={"color": COLOURS[name], "width": 1.2, "dash": "dot"},
         )
