@@ -6,6 +6,7 @@ from beadsmith.check import Check
 from beadsmith.diagnostics.data import check_reference
 from beadsmith.diagnostics.dynamics import check_simulation
 from beadsmith.diagnostics.fit import check_fit
+from beadsmith.diagnostics.pressure import check_trained_pressure, is_pressure_trained
 from beadsmith.diagnostics.stability import check_stability
 from beadsmith.diagnostics.symmetry import check_symmetry
 from beadsmith.diagnostics.tempering import check_tempering
@@ -27,7 +28,13 @@ def collect_checks(
     return [
         *check_reference(evaluation),
         *check_fit(training),
-        *check_simulation(evaluation, name, n_stopped=len(simulation.get("stopped", []))),
+        *check_trained_pressure(training),
+        *check_simulation(
+            evaluation,
+            name,
+            n_stopped=len(simulation.get("stopped", [])),
+            has_virial_labels=is_pressure_trained(training),
+        ),
         *check_stability(evaluation, name),
         *check_symmetry(evaluation, name),
         *check_tempering(simulation.get("tempering")),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from beadsmith.geometry import wrap
+from beadsmith.diagnostics.pressure import is_pressure_trained
 from beadsmith.mapping.coverage import shorten_name, summarize_left_out
 from beadsmith.report.contents import NETWORK, PAIR_SPLINE, RunContents
 from beadsmith.report.curves import PairCurve, scan_pair, type_pairs
@@ -25,6 +26,7 @@ from beadsmith.report.tables import (
     tabulate_speed,
     tabulate_stages,
     tabulate_state,
+    tabulate_virials,
 )
 
 _N_DISTANCES = 240
@@ -109,10 +111,10 @@ def _compose_dynamics(contents: RunContents) -> list[str | Table | list[Figure]]
         "and are not corrected for the finite box, which slows all runs of one box size alike. Coarse-grained dynamics "
         "is faster because the friction of the removed atoms is gone: divide its times by the speed-up."
     )
-    return [*items, _describe_pressure(evaluation)]
+    return [*items, _describe_pressure(evaluation, knows_pressure=is_pressure_trained(contents.training or {}))]
 
 
-def _describe_pressure(evaluation: dict[str, Any]) -> str:
+def _describe_pressure(evaluation: dict[str, Any], *, knows_pressure: bool) -> str:
     values = [
         f"{NAMES[name]} {format_measurement(system['pressure'])}"
         for name, system in evaluation["systems"].items()
@@ -120,10 +122,16 @@ def _describe_pressure(evaluation: dict[str, Any]) -> str:
     ]
     if len(values) < 2:
         return "The pressure cannot be compared: not every run stored virials."
+    if knows_pressure:
+        return (
+            f"Pressure: {', '.join(values)}. Virials were used in the training, so it should agree at the densities of "
+            "the training frames; only there may the model be used at constant pressure."
+        )
     return (
         f"Pressure: {', '.join(values)}. Forces at one density do not determine the pressure of a coarse-grained "
         "model: trained on forces alone it is commonly thousands of bar off, whatever the structure looks like. Only "
-        "virial labels fix it. Use such a model at constant volume, never at constant pressure."
+        "virial labels ('labels: {virials: 1}') fix it. Use such a model at constant volume, never at constant "
+        "pressure."
     )
 
 
@@ -139,6 +147,8 @@ def _compose_training(contents: RunContents) -> list[str | Table | list[Figure]]
     ]
     if training.get("improvement"):
         items.append(_describe_improvement(training))
+    if (virials := tabulate_virials(training)) is not None:
+        items.append(virials)
     if training.get("network") is None:
         items.append("No network was trained: the pair spline is the force field.")
     figures = [draw_training(contents.training_log, training), draw_noise_floor(training)]

@@ -78,6 +78,45 @@ def tabulate_losses(training: dict[str, Any]) -> Table:
     )
 
 
+_VIRIAL_ROWS = (
+    ("pair_spline", "pair spline"),
+    ("pair_spline_with_volume_term", "pair spline and term of the volume"),
+    ("network", "network"),
+    ("corrected", "corrected"),
+    ("network_with_volume_term", "network and term of the volume"),
+    ("corrected_with_volume_term", "corrected and term of the volume"),
+)
+
+
+def tabulate_virials(training: dict[str, Any]) -> Table | None:
+    """Return how far every force field is off the virials of the test frames; None where these have none."""
+    found = training.get("virials")
+    if not found:
+        return None
+    rows = [
+        (
+            title,
+            format_measurement(entry["pressure_error"]),
+            format_percent(entry["explained"]),
+            format_measurement(entry["noise"]),
+        )
+        for name, title in _VIRIAL_ROWS
+        if (entry := found["models"].get(name))
+    ]
+    labels = (training.get("labels") or [{}])[0].get("labels", {}).get("virials")
+    used = (
+        f"Virials were among the labels, with a noise of {format_number(labels['noise'])} kJ/mol a component."
+        if labels
+        else "Virials were not among the labels."
+    )
+    return Table(
+        caption=f"Virials on {found['n_frames']} test frames. The pressure error is the mean of model minus label on "
+        "the same frames; what is left of single frames is an upper bound of the labels' own noise. " + used,
+        header=("model", "pressure error", "explained variance", "left of one frame's pressure"),
+        rows=tuple(rows),
+    )
+
+
 def tabulate_distances(evaluation: dict[str, Any]) -> Table:
     """Return all structural distances of the simulations to the reference."""
     comparisons = evaluation["comparisons"]

@@ -16,6 +16,7 @@ from beadsmith.progress import Progress, silent
 from beadsmith.thermal_form import ThermalForm
 from beadsmith.training.labels import Label, LabelBatch, LabelKind, Weights
 from beadsmith.training.stored_pairs import SAVED_BYTES, StoredPairs, join_pairs, share_complete, store_pairs
+from beadsmith.training.virial_components import virial_components
 from beadsmith.trajectory import Trajectory
 
 MIN_SPLIT_FRAMES = 10
@@ -263,6 +264,8 @@ def prepare_frames(
                 values["forces"][place] -= prediction.forces.double().numpy().reshape(-1, trajectory.n_sites, 3)
                 if "energies" in values:
                     values["energies"][place] -= prediction.energy.numpy()
+                if "virials" in values:
+                    values["virials"][place] -= virial_components(prediction.virial.numpy())
             if has_room:
                 lists = store_pairs(_shorten(batch, pairs, cutoff), len(place), trajectory.n_sites)
                 if trajectory.cell is None:
@@ -286,6 +289,7 @@ def _read_label(trajectory: Trajectory, kind: LabelKind) -> Float[np.ndarray, "f
     """Return a copy of the labels of one kind in float64."""
     stored = {
         "forces": trajectory.forces,
+        "virials": None if trajectory.virial is None else virial_components(trajectory.virial),
         "energies": trajectory.energy,
         "response_forces": trajectory.response_forces,
     }
@@ -295,7 +299,7 @@ def _read_label(trajectory: Trajectory, kind: LabelKind) -> Float[np.ndarray, "f
 
 
 def _finish_label(values: np.ndarray, weights: np.ndarray | None, dtype: torch.dtype) -> Label:
-    """Return labels in the precision of the fit, but energies in float64: their differences are small."""
+    """Return labels in the precision of the fit, but those of whole frames in float64: their differences are small."""
     if values.ndim == 3:
         values = values.astype(torch.empty(0, dtype=dtype).numpy().dtype)
     return Label(values=values, weights=weights)

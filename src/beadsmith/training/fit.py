@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,67 +14,38 @@ from beadsmith import __version__
 from beadsmith.energy import AbstractEnergyTerm, AbstractNetwork, trust_fused
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, load_force_field, save_force_field
-from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import write_json
 from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
-from beadsmith.thermal_form import ThermalForm
 from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
 from beadsmith.training.apply_correction import check_correction, correct, drop_corrections
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import (
-    check_labels,
-    check_mappings,
     load_example,
     prepare_frames,
     segment_labels,
     select_rows,
-    split_by_use,
 )
 from beadsmith.training.describe import describe_data
 from beadsmith.training.label_errors import measure_offsets
 from beadsmith.training.label_noise import note_offsets, weigh_labels
 from beadsmith.training.loop import Counters, FitResult, fit_network
-from beadsmith.training.loss import force_field_losses, residual_losses, target_losses, zero_force_losses
+from beadsmith.training.loss import residual_losses, target_losses, zero_force_losses
 from beadsmith.training.noise_floor import measure_noise_floor
 from beadsmith.training.prior_run import simulate_prior
 from beadsmith.training.settings import TrainingSettings
-from beadsmith.training.start import choose_form, start_network
+from beadsmith.training.start import start_network
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
-from beadsmith.trajectory import Trajectory
+from beadsmith.training.virial_labels import measure_virials
+from beadsmith.training.volume_fit import fit_volume_term
+from beadsmith.training.work import Work, measure_losses, read_work
 
 CHECKPOINTS = "training.checkpoint"
 """Folder, beside the force field, of the checkpoints of an unfinished training."""
 
-_SMALLEST_CUTOFF = 0.1
-
 _CORRECTION_BEGINS = 0.9
 """Progress at which a correction begins after a fit."""
-
-_PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What all parts of one call share."""
-
-    trajectories: tuple[Trajectory, ...]
-    mapping_summary: dict[str, Any]
-    rows: dict[str, np.ndarray]
-    """Frames of each use: train, validation, test."""
-    settings: TrainingSettings
-    form: ThermalForm
-    """How the potential depends on temperature."""
-    seed: int
-    identity: str
-    folder: Path
-    """Where log and checkpoints go."""
-
-    @property
-    def labels(self) -> dict[str, np.ndarray]:
-        """Segment label of each frame of each use."""
-        return {use: segment_labels(self.trajectories, rows) for use, rows in self.rows.items()}
 
 
 def train(
@@ -121,10 +92,10 @@ def train(
         )
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     previous = None if start is None else load_force_field(start)
-    work = _read_work(settings, mapped, previous, folder=Path(output).parent, seed=seed, identity=identity)
+    work = read_work(settings, mapped, previous, folder=Path(output).parent, seed=seed, identity=identity)
     with _limited_threads(settings.threads):
         type_names = work.trajectories[0].topology.type_names
-        network = start_network(network_settings, type_names, _derive_seed(seed, 0), previous, form=work.form)
+        network = start_network(network_settings, type_names, work.derive_seed(0), previous, form=work.form)
         progress(0.0, 1.0, "prior and pair spline")
         prior_fit = fit_prior(select_rows(work.trajectories, work.rows["train"]), prior_settings)
         record = describe_data(
@@ -135,15 +106,15 @@ def train(
         )
         baseline = force_field = ForceField(prior_fit.baseline, None, record)
         check_correction(settings, baseline, work.trajectories)
-        losses = {"zero_force": _measure_losses(work, None), "pair_spline": _measure_losses(work, baseline)}
-        details: dict[str, Any] = {"network": None, "labels": None, "noise_floor": None, "correction": None}
+        losses = {"zero_force": measure_losses(work, None), "pair_spline": measure_losses(work, baseline)}
+        details: dict[str, Any] = dict.fromkeys(("network", "labels", "noise_floor", "correction", "volume_term"))
         if network is not None:
             prior = prior_fit.terms if previous is None else drop_corrections(previous)
             if previous is None and prior_fit.summary["bonded"]:
                 prior_fit.summary["simulations"] = simulate_prior(
                     ForceField(prior, None, record),
                     work.trajectories,
-                    seed=_derive_seed(seed, 2),
+                    seed=work.derive_seed(2),
                     progress=lambda done, total, note="": progress(0.0, 1.0, f"{note} {done:g}/{total:g}"),
                 )
             network, details = _fit_all(work, network, prior, baseline, losses, progress)
@@ -151,6 +122,10 @@ def train(
             force_field = ForceField(prior, network, record, work.form)
         if settings.correction is not None:
             force_field, details["correction"] = _correct(work, force_field, losses, progress)
+        name = "pair_spline" if force_field is baseline else "corrected" if network is None else "network"
+        models = {"pair_spline": baseline, name: force_field}
+        models, details["volume_term"], details["virials"] = _settle_pressure(work, models)
+        baseline, force_field = models["pair_spline"], models[name]
         summary = {**_summarise(work, losses), "prior": prior_fit.summary, **details}
     save_force_field(baseline, baseline_output)
     save_force_field(force_field, output)
@@ -166,42 +141,8 @@ def _prepare_device(settings: TrainingSettings) -> None:
         keep_freed_memory()
 
 
-def _read_work(
-    settings: TrainingSettings,
-    mapped: tuple[Path, ...],
-    previous: ForceField | None,
-    *,
-    folder: Path,
-    seed: int,
-    identity: str,
-) -> _Work:
-    """Read, check and divide all mapped trajectories; the mapping is described by the first one."""
-    read, metadata = [], []
-    for path in mapped:
-        with open_trajectory(path) as stored:
-            read.append(stored.read())
-            metadata.append(stored.metadata)
-    trajectories = tuple(read)
-    names = tuple(str(path) for path in mapped)
-    check_labels(trajectories, names)
-    check_mappings(tuple(metadata), names)
-    split = split_by_use(
-        trajectories, validation_fraction=settings.validation_fraction, test_fraction=settings.test_fraction
-    )
-    return _Work(
-        trajectories=trajectories,
-        mapping_summary=metadata[0],
-        rows={"train": split.train, "validation": split.validation, "test": split.test},
-        settings=settings,
-        form=choose_form(settings, trajectories, previous),
-        seed=seed,
-        identity=identity,
-        folder=folder,
-    )
-
-
 def _correct(
-    work: _Work, force_field: ForceField, losses: FrameLosses, progress: Progress
+    work: Work, force_field: ForceField, losses: FrameLosses, progress: Progress
 ) -> tuple[ForceField, dict[str, Any]]:
     """Return the force field with a correction, as far as the frames ask for one, and what is known about it."""
     # a share of the time that the fit took, which nobody knows beforehand
@@ -213,18 +154,51 @@ def _correct(
         work.settings,
         scratch=work.folder / CHECKPOINTS,
         identity=work.identity,
-        seed=_derive_seed(work.seed, 3),
+        seed=work.derive_seed(3),
         progress=lambda done, total, note="": progress(
             begin * total + (1.0 - begin) * done, total, f"{note} {done:g}/{total:g}"
         ),
     )
     if corrected is not force_field:
-        losses["corrected"] = _measure_losses(work, corrected)
+        losses["corrected"] = measure_losses(work, corrected)
     return corrected, summary
 
 
+def _settle_pressure(
+    work: Work, models: dict[str, ForceField]
+) -> tuple[dict[str, ForceField], dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the force fields with their terms of the volume, what is known about these, and how far virials are off.
+
+    Terms are fitted to training and validation frames; virials are looked at on test frames, before and after.
+    """
+    kind, seen, models = work.settings.volume_term, dict(models), dict(models)
+    terms: dict[str, Any] = {}
+    if kind != "none":
+        rows = np.concatenate([work.rows["train"], work.rows["validation"]])
+        for name, model in models.items():
+            models[name], terms[name] = fit_volume_term(
+                model,
+                work.trajectories,
+                rows,
+                segment_labels(work.trajectories, rows),
+                kind,
+                cutoff=work.find_cutoff(model),
+                dtype=work.dtype,
+            )
+            seen[f"{name}_with_volume_term"] = models[name]
+    found = measure_virials(
+        seen,
+        work.trajectories,
+        work.rows["test"],
+        work.labels["test"],
+        cutoff=max(work.find_cutoff(model) for model in models.values()),
+        dtype=work.dtype,
+    )
+    return models, terms or None, found
+
+
 def _fit_all(
-    work: _Work,
+    work: Work,
     network: AbstractNetwork,
     prior: list[AbstractEnergyTerm],
     baseline: ForceField,
@@ -240,7 +214,7 @@ def _fit_all(
         work.rows["train"],
         baseline=baseline,
         baseline_losses=losses["pair_spline"]["train"],
-        cutoff=max(baseline.cutoff, _SMALLEST_CUTOFF),
+        cutoff=work.find_cutoff(baseline),
         form=work.form,
         settings=settings.labels,
     )
@@ -252,7 +226,7 @@ def _fit_all(
         thermal_form=work.form,
         weights=weighing.weights,
         device=settings.device,
-        dtype=_PRECISIONS[settings.precision],
+        dtype=work.dtype,
         progress=lambda done, n_frames, note="": progress(0.0, total, f"{note} {done:g}/{n_frames:g}"),
     )
 
@@ -270,7 +244,7 @@ def _fit_all(
             validation_rows=work.rows["validation"],
             settings=chosen,
             files=_fit_files(work, name),
-            seed=_derive_seed(work.seed, 1),
+            seed=work.derive_seed(1),
             progress=lambda epochs, _, note="": report(weight * epochs, total, f"{name} fit, {note}"),
         )
 
@@ -303,7 +277,7 @@ def _fit_all(
     return main.network.cpu(), details
 
 
-def _fit_files(work: _Work, name: str) -> FitFiles:
+def _fit_files(work: Work, name: str) -> FitFiles:
     return FitFiles(
         checkpoint=work.folder / CHECKPOINTS / f"{name}.safetensors",
         identity=work.identity,
@@ -324,7 +298,7 @@ def _shorten(settings: TrainingSettings, main: Counters, fraction: float, share:
     )
 
 
-def _summarise_fit(work: _Work, fit: FitResult) -> dict[str, Any]:
+def _summarise_fit(work: Work, fit: FitResult) -> dict[str, Any]:
     network, counters = fit.network, fit.counters
     sites = sum(work.trajectories[number].n_sites for number in work.rows["train"][:, 0].tolist())
     earlier = [entry["validation_loss"] for entry in counters.log if entry["epoch"] <= 0.75 * counters.epoch]
@@ -346,20 +320,7 @@ def _summarise_fit(work: _Work, fit: FitResult) -> dict[str, Any]:
     }
 
 
-def _measure_losses(work: _Work, model: ForceField | None) -> dict[str, np.ndarray]:
-    """Return the losses of a model (of no force if None) on all frames, by use."""
-    if model is None:
-        return {use: zero_force_losses(work.trajectories, rows) for use, rows in work.rows.items()}
-    dtype = _PRECISIONS[work.settings.precision]
-    # small bonded molecules may have no pair term at all, and a list needs some cutoff
-    cutoff = max(model.cutoff, _SMALLEST_CUTOFF)
-    return {
-        use: force_field_losses(model, work.trajectories, rows, cutoff=cutoff, dtype=dtype)
-        for use, rows in work.rows.items()
-    }
-
-
-def _summarise(work: _Work, losses: FrameLosses) -> dict[str, Any]:
+def _summarise(work: Work, losses: FrameLosses) -> dict[str, Any]:
     has_network = "network" in losses
     return {
         "n_frames": {use: len(rows) for use, rows in work.rows.items()},
@@ -370,11 +331,6 @@ def _summarise(work: _Work, losses: FrameLosses) -> dict[str, Any]:
         "improvement": compare_with_baseline(losses, work.labels) if has_network else None,
         "gap": measure_gap(losses, work.labels) if has_network else None,
     }
-
-
-def _derive_seed(seed: int, purpose: int) -> int:
-    """Return independent seeds for different purposes."""
-    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from beadsmith.energy import AbstractNetwork, predict_network, spread_weights
 from beadsmith.thermal_form import ThermalForm
 from beadsmith.training.data import SITES_AT_ONCE, Example, PreparedFrames, group_rows, load_example
 from beadsmith.training.labels import LabelBatch, LabelKind
+from beadsmith.training.virial_components import to_components
 
 _MOST_ROWS = 64
 """Frames of a trajectory from which the first offset of its energies is taken."""
@@ -25,10 +26,19 @@ _OFFSET_RATE = 0.01
 
 _CHANNELS: dict[LabelKind, Callable[[ThermalForm, Tensor], Tensor]] = {
     "forces": ThermalForm.free_energy_weights,
+    "virials": ThermalForm.free_energy_weights,
     "energies": ThermalForm.energy_weights,
     "response_forces": ThermalForm.entropy_weights,
 }
 """Weights of the network's channels for what each kind of label is about: W, U or -T S."""
+
+_READ: dict[LabelKind, Callable[[Prediction], Tensor]] = {
+    "forces": lambda prediction: prediction.forces,
+    "virials": lambda prediction: to_components(prediction.virial),
+    "energies": lambda prediction: prediction.energy,
+    "response_forces": lambda prediction: prediction.forces,
+}
+"""What each kind of label is compared with."""
 
 
 def predict_label(
@@ -44,14 +54,18 @@ def predict_label(
 def find_errors(
     network: AbstractNetwork, form: ThermalForm, example: Example, *, create_graph: bool = False
 ) -> dict[LabelKind, Tensor]:
-    """Return prediction minus label of each kind: forces (sites, 3) [kJ/mol/nm], energies (systems,) [kJ/mol].
+    """Return prediction minus label of each kind: forces (sites, 3) [kJ/mol/nm], energies (systems,) [kJ/mol], virials
+    (systems, 6) [kJ/mol].
 
-    Energies are off by an unknown constant of their trajectory.
+    Energies are off by an unknown constant of their trajectory. Kinds about the same potential share one prediction.
     """
     errors: dict[LabelKind, Tensor] = {}
+    predictions: dict[Callable[[ThermalForm, Tensor], Tensor], Prediction] = {}
     for kind, label in example.labels.items():
-        prediction = predict_label(network, form, kind, example, create_graph=create_graph)
-        errors[kind] = (prediction.energy if kind == "energies" else prediction.forces) - label.values
+        potential = _CHANNELS[kind]
+        if potential not in predictions:
+            predictions[potential] = predict_label(network, form, kind, example, create_graph=create_graph)
+        errors[kind] = _READ[kind](predictions[potential]) - label.values
     return errors
 
 

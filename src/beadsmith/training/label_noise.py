@@ -19,6 +19,8 @@ from beadsmith.neighbors import find_pairs
 from beadsmith.thermal_form import ThermalForm
 from beadsmith.training.data import group_rows
 from beadsmith.training.labels import LabelKind, LabelSettings, Weights, list_kinds, list_temperatures
+from beadsmith.training.virial_components import N_COMPONENTS, virial_components
+from beadsmith.training.virial_labels import predict_virials
 from beadsmith.trajectory import Trajectory
 
 _MOST_FRAMES = 500
@@ -47,9 +49,10 @@ def weigh_labels(
 ) -> Weighing:
     """Return the weight of every label.
 
-    With the variance s² of a label the weight is A/s² of a force component, λ A/(3 N s²) of an energy of N beads and
-    λ A/s² of a response force component, with the user's factors λ. A makes the mean weight of a force one, so that the
-    loss stays in (kJ/mol/nm)²; for one trajectory of instantaneous forces all weights of forces are one.
+    With the variance s² of a label the weight is A/s² of a force component, λ A/(3 N s²) of an energy of N beads or of
+    each component of a virial, and λ A/s² of a response force component, with the user's factors λ. A makes the mean
+    weight of a force one, so that the loss stays in (kJ/mol/nm)²; for one trajectory of instantaneous forces all
+    weights of forces are one.
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ def weigh_labels(
         found: dict[LabelKind, np.ndarray] = {}
         found["forces"] = _force_variance(trajectory, baseline_losses[rows[:, 0] == number], settings)
         kinds = list_kinds(settings, form, trajectory)
+        if "virials" in kinds:
+            found["virials"] = _virial_variance(trajectory, frames[number], baseline, cutoff)
         if "energies" in kinds:
             found["energies"] = _energy_variance(trajectory, frames[number], baseline, cutoff, settings)
         if "response_forces" in kinds:
@@ -80,8 +85,10 @@ def weigh_labels(
         for kind, variance in variance_of.items():
             factor = getattr(settings, kind) * amplitude
             shape: tuple[int, ...] = (trajectory.n_frames, trajectory.n_sites)
-            if kind == "energies":
-                factor, shape = factor / (3.0 * trajectory.n_sites), (trajectory.n_frames,)
+            if kind in ("energies", "virials"):
+                # the loss of a frame is a mean over its components
+                n_components = N_COMPONENTS if kind == "virials" else 1
+                factor, shape = factor * n_components / (3.0 * trajectory.n_sites), (trajectory.n_frames,)
             own[kind] = None if kind == "forces" and is_plain else np.broadcast_to(factor / variance, shape)
         weights.append(own)
     summary = [
@@ -161,10 +168,23 @@ def _energy_variance(
     return np.array(max(float(left @ left) / (len(chosen) - 2), 1e-12))
 
 
+def _virial_variance(
+    trajectory: Trajectory, frames: Int[np.ndarray, "_"], baseline: EnergyModel, cutoff: float
+) -> Float[np.ndarray, ""]:
+    """Return the variance of one component of a virial about its mean, beside that of the linear fit [(kJ/mol)²]."""
+    assert trajectory.virial is not None
+    chosen = frames[:: -(-len(frames) // _MOST_FRAMES)] if len(frames) else np.arange(trajectory.n_frames)
+    known = virial_components(trajectory.virial[chosen])
+    left = known - virial_components(predict_virials(baseline, trajectory, chosen, cutoff=cutoff))
+    # the fit to forces knows nothing of virials: where it makes them no smaller, it is left out
+    smallest = min(float(values.var(axis=0).mean()) for values in (known, left))
+    return np.array(max(smallest * len(chosen) / max(len(chosen) - 1, 1), 1e-12))
+
+
 def _summarise(
     trajectory: Trajectory, frames: Int[np.ndarray, "_"], variances: dict[LabelKind, np.ndarray], weights: Weights
 ) -> dict[str, Any]:
-    units = {"forces": "kJ/mol/nm", "energies": "kJ/mol", "response_forces": "kJ/mol/nm"}
+    units = {"forces": "kJ/mol/nm", "virials": "kJ/mol", "energies": "kJ/mol", "response_forces": "kJ/mol/nm"}
     labels = {}
     for kind, variance in variances.items():
         own = weights[kind]

@@ -1,7 +1,8 @@
 """The labels of a data set: which kinds there are, how much each kind counts, and what is learned from them.
 
-Every kind is an unbiased statement about one potential of mean force W(R;T) = U - T S: a force about -grad W, an energy
-about U, a thermal response force about grad S. The loss is a sum over named kinds.
+Every kind is an unbiased statement about one potential of mean force W(R;T) = U - T S: a force about -grad W, a virial
+about its strain derivative, an energy about U, a thermal response force about grad S. The loss is a sum over named
+kinds.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from beadsmith.errors import InputError
 from beadsmith.thermal_form import ThermalForm
 from beadsmith.trajectory import Trajectory
 
-LabelKind = Literal["forces", "energies", "response_forces"]
-"""Mapped forces, instantaneous or averaged; atomistic energies; F_S = T grad S from covariances at fixed beads."""
+LabelKind = Literal["forces", "virials", "energies", "response_forces"]
+"""Mapped forces, instantaneous or averaged; molecular virials; atomistic energies; F_S = T grad S from covariances at
+fixed beads."""
 
 Weights = dict[LabelKind, Float[np.ndarray, "frames *sites"] | None]
 """Factor of the squared error of each label of one trajectory, by kind; None for 1 everywhere."""
@@ -28,6 +30,9 @@ class LabelSettings:
 
     forces: float = 1.0
     """Weight of the mapped forces."""
+    virials: float = 0.0
+    """Weight of the molecular virials, which make the pressure right. At 1 each of the six components of a virial
+    counts as much as a component of a force, both over their own variance; more gets the pressure right sooner."""
     energies: float = 0.0
     """Weight of the atomistic potential energies, with a training.thermal that has an energy to learn from them. Their
     noise grows with the box: they are worth their cost for small molecules and averaged labels."""
@@ -44,7 +49,7 @@ class LabelSettings:
         ------
         InputError : a weight is negative or not finite, or forces do not count.
         """
-        for name in ("energies", "response_forces", "model_error"):
+        for name in ("virials", "energies", "response_forces", "model_error"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"'{name}' is {getattr(self, name)}, expected >= 0")
         if not 0.0 < self.forces < float("inf"):
@@ -74,6 +79,8 @@ class LabelBatch:
 def list_kinds(settings: LabelSettings, form: ThermalForm, trajectory: Trajectory) -> list[LabelKind]:
     """Return the kinds of labels that a trajectory has and training uses."""
     kinds: list[LabelKind] = ["forces"]
+    if settings.virials > 0.0 and trajectory.virial is not None and trajectory.cell is not None:
+        kinds.append("virials")
     if form.depends_on_temperature and settings.energies > 0.0 and trajectory.energy is not None:
         kinds.append("energies")
     if form.depends_on_temperature and settings.response_forces > 0.0 and trajectory.response_forces is not None:
@@ -95,8 +102,15 @@ def check_kinds(settings: LabelSettings, form: ThermalForm, trajectories: tuple[
 
     Raises
     ------
-    InputError : energies are asked for without a thermal form or are missing, or there are too few temperatures.
+    InputError : energies are asked for without a thermal form, energies or virials are missing, or there are too few
+        temperatures.
     """
+    if settings.virials > 0.0 and not any(t.virial is not None and t.cell is not None for t in trajectories):
+        raise InputError(
+            f"'training.labels.virials' is {settings.virials:g}, but no mapped trajectory has virials and a periodic "
+            "cell",
+            fix="Sample with beadsmith in a box, import virials with the trajectory, or set 'virials: 0'.",
+        )
     if not form.depends_on_temperature:
         if settings.energies > 0.0:
             raise InputError(
@@ -115,7 +129,7 @@ def check_kinds(settings: LabelSettings, form: ThermalForm, trajectories: tuple[
     by_others = {
         t
         for trajectory, found in zip(trajectories, kinds, strict=True)
-        if len(found) > 1
+        if {"energies", "response_forces"} & set(found)
         for t in list_temperatures(trajectory)
     }
     if len(by_forces) + len(by_others) < form.n_channels:

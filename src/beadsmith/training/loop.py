@@ -31,6 +31,7 @@ from beadsmith.training.checkpoint import (
 )
 from beadsmith.training.data import PreparedFrames, load_example, shuffle_batches
 from beadsmith.training.label_errors import compute_loss, label_losses, measure_offsets
+from beadsmith.training.labels import LabelKind
 from beadsmith.training.loss import target_losses
 from beadsmith.training.settings import TrainingSettings
 
@@ -73,7 +74,7 @@ class Counters:
     stop_reason: str = ""
     """Why the fit ended; empty while it runs."""
     log: list[dict[str, float]] = field(default_factory=list)
-    """One entry per epoch; see `LOG_FIELDS`."""
+    """One entry per epoch, see `LOG_FIELDS`; where there are several kinds of labels, the part of each as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,10 +242,11 @@ def _end_epoch_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, 
     train_loss = counters.loss_sum / max(counters.position, 1)
     counters.epoch, counters.position, counters.loss_sum = counters.epoch + 1, 0, 0.0
     began = time.monotonic()
-    loss = _validate_(fit, frames, validation_rows, settings)
+    losses = _validate_(fit, frames, validation_rows, settings)
     counters.seconds += time.monotonic() - began
-    values = (counters.epoch, counters.step, train_loss, loss, counters.rate, counters.seconds)
-    counters.log.append(dict(zip(LOG_FIELDS, values, strict=True)))
+    values = (counters.epoch, counters.step, train_loss, sum(losses.values()), counters.rate, counters.seconds)
+    by_kind = {f"validation_{kind}": loss for kind, loss in losses.items()} if len(losses) > 1 else {}
+    counters.log.append(dict(zip(LOG_FIELDS, values, strict=True)) | by_kind)
     if counters.stop_reason:
         return
     if counters.epoch - counters.patience_start > settings.plateau_patience:
@@ -256,10 +258,13 @@ def _end_epoch_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, 
         counters.stop_reason = f"all {settings.epochs} epochs done"
 
 
-def _validate_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, settings: TrainingSettings) -> float:
-    """Return the validation loss of the averaged weights; keep them if they are the best so far."""
+def _validate_(
+    fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, settings: TrainingSettings
+) -> dict[LabelKind, float]:
+    """Return the validation loss of the averaged weights by kind of label; keep them if they are the best so far."""
     counters = fit.counters
-    loss = sum(float(losses.mean()) for losses in label_losses(fit.average, frames, validation_rows).values())
+    losses = {kind: float(each.mean()) for kind, each in label_losses(fit.average, frames, validation_rows).items()}
+    loss = sum(losses.values())
     if not math.isfinite(loss) and counters.epoch:
         _go_back_(fit, settings)
     elif loss < counters.best_loss:
@@ -269,7 +274,7 @@ def _validate_(fit: _Fit, frames: PreparedFrames, validation_rows: np.ndarray, s
             counters.improved_epoch = counters.epoch
         counters.best_loss, counters.best_epoch = loss, counters.epoch
         fit.best.load_state_dict(fit.average.state_dict())
-    return loss
+    return losses
 
 
 def _save(fit: _Fit, files: FitFiles) -> None:
@@ -302,7 +307,8 @@ def _write_log(counters: Counters, files: FitFiles) -> None:
     if files.log is None:
         return
     text = io.StringIO()
-    writer = csv.DictWriter(text, LOG_FIELDS, lineterminator="\n")
+    fields = tuple(counters.log[0]) if counters.log else LOG_FIELDS
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(counters.log)
     write_bytes(files.log, text.getvalue().encode())

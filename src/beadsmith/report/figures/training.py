@@ -28,8 +28,11 @@ def draw_training(log: dict[str, list[float]], training: dict[str, Any]) -> Figu
     if not log.get("epoch"):
         return None
     plot = go.Figure()
-    for key, name, dash in (("train_loss", "training", "dot"), ("validation_loss", "validation", "solid")):
-        if key in log:
+    # with several kinds of labels the loss of training frames is that of all of them
+    has_kinds = "validation_forces" in log
+    validation = "validation_forces" if has_kinds else "validation_loss"
+    for key, name, dash in (("train_loss", "training", "dot"), (validation, "validation", "solid")):
+        if key in log and not (has_kinds and key == "train_loss"):
             plot.add_scatter(
                 x=log["epoch"],
                 y=to_list(log[key]),
