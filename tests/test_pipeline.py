@@ -22,7 +22,7 @@ from beadsmith.trajectory import frame_fields
 from small_run import SMALL_YAML
 
 TRAJECTORIES = ("reference.h5", "mapped.h5", "simulation.h5", "pair_spline.h5")
-STAGES = ["sample", "map", "train", "simulate", "simulate_pair_spline", "evaluate", "report"]
+STAGES = ["sample", "map", "diagnose", "train", "simulate", "simulate_pair_spline", "evaluate", "report"]
 
 
 class Events(SilentListener):
@@ -136,7 +136,7 @@ def test_a_change_of_threads_is_no_change_of_the_configuration(small_run):
 def test_restarting_from_a_stage_takes_the_new_settings_and_keeps_what_came_before(small_run):
     before = hashes(small_run / "run")
     events = repeat(small_run, "simulation.duration=1.5 ps", restart_from="simulate")
-    assert events.skipped == ["sample", "map", "train"]
+    assert events.skipped == ["sample", "map", "diagnose", "train"]
     assert events.computed == ["simulate", "simulate_pair_spline", "evaluate", "report"]
     after = hashes(small_run / "run")
     assert all(after[name] == before[name] for name in ("reference.h5", "mapped.h5", "force_field", "pair_spline"))

@@ -33,7 +33,7 @@ def repeat(folder: Path, donor: Path, *overrides: str, **options) -> Events:
 def test_what_the_same_settings_gave_is_taken_and_the_rest_computed(small_run):  # noqa: F811
     donor, folder = small_run / "run", small_run / "other"
     events = repeat(small_run, donor, "simulation.duration=1 ps")
-    assert events.taken == ["sample", "map", "train"]
+    assert events.taken == ["sample", "map", "diagnose", "train"]
     assert events.computed == ["simulate", "simulate_pair_spline", "evaluate", "report"]
     for name in ("reference.h5", "mapped.h5", "force_field/weights.safetensors"):
         assert (folder / name).samefile(donor / name), "a hard link takes no space"

@@ -5,7 +5,7 @@ import os
 import typer
 
 from beadsmith import __version__
-from beadsmith.cli import files, import_, run, simulate, study, tools
+from beadsmith.cli import diagnose, files, import_, run, simulate, study, tools
 
 app = typer.Typer(
     name="beadsmith",
@@ -24,6 +24,7 @@ app.command("run", rich_help_panel=_BEGIN)(run.run)
 app.command("sample", rich_help_panel=_STAGES)(run.sample)
 app.command("import", rich_help_panel=_STAGES)(import_.import_)
 app.command("map", rich_help_panel=_STAGES)(run.map_)
+app.command("diagnose", rich_help_panel=_STAGES)(diagnose.diagnose)
 app.command("train", rich_help_panel=_STAGES)(run.train)
 app.command("simulate", rich_help_panel=_STAGES)(simulate.simulate)
 app.command("evaluate", rich_help_panel=_STAGES)(run.evaluate)

@@ -25,6 +25,7 @@ TITLES = {
     "sample": "atomistic reference simulation",
     "import": "frames from files",
     "map": "from atoms to beads",
+    "diagnose": "verdict on the map",
     "train": "prior, pair spline and network",
     "simulate": "coarse-grained simulation",
     "simulate_pair_spline": "the same with the pair spline",
@@ -88,6 +89,18 @@ class RunConsole:
     def stage_taken(self, stage: str, folder: Path) -> None:
         """Say where the result comes from."""
         self.console.print(f"{stage}: taken from {folder}", markup=False)
+
+    def stage_alarmed(self, stage: str, alarms: list[str]) -> None:
+        """Say loudly what is wrong, and that the run goes on all the same."""
+        self.stop()
+        self.console.rule(f"{stage}: FAIL", style="bold red")
+        for alarm in alarms:
+            self.console.print(alarm, style="red", markup=False)
+        self.console.print(
+            "The run goes on, and ends with exit code 3. Stop it with Ctrl-C to change the configuration first.",
+            style="bold red",
+        )
+        self.console.rule(style="bold red")
 
     def stop(self) -> None:
         """Remove a bar that is still shown."""

@@ -19,7 +19,7 @@ def run(
     restart_from: RestartFrom = None,
     reuse: Reuse = None,
 ) -> None:
-    """Do everything: sample, map, train, simulate, evaluate and report.
+    """Do everything: sample, map, diagnose, train, simulate, evaluate and report.
 
     Stages whose inputs have not changed are skipped and an interrupted stage goes on where it was: to resume, repeat
     the command. A changed configuration is refused, with the names of the changed keys.
@@ -126,7 +126,8 @@ def run_verbs(
     output: Path | None,
     restart_from: str | None,
     reuse: list[Path] | None = None,
-) -> None:
+) -> Path:
+    """Do the stages of a verb in a run folder, show what came out, and return the folder."""
     from beadsmith.check import worst_status
     from beadsmith.cli.console import RunConsole
     from beadsmith.cli.tables import show_result
@@ -150,3 +151,4 @@ def run_verbs(
     show_result(listener.console, result, verb)
     if verb in ("run", "evaluate", "report") and worst_status(result.checks) == "fail":
         raise typer.Exit(CHECK_FAILED)
+    return result.folder

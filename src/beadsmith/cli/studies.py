@@ -63,6 +63,10 @@ class StudyConsole:
     def stage_taken(self, stage: str, folder: Path) -> None:
         """Leave out what another run has done."""
 
+    def stage_alarmed(self, stage: str, alarms: list[str]) -> None:
+        """Say loudly what is wrong."""
+        self._stages.stage_alarmed(stage, alarms)
+
     def stop(self) -> None:
         """Remove a bar that is still shown."""
         self._stages.stop()

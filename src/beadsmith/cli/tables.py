@@ -17,6 +17,8 @@ from beadsmith.pipeline.stages import REFERENCE, REPORT, TRAINING
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 
+_MAP_VERDICTS = {"map_alone": "map alone", "with_model": "map with this model"}
+
 
 def show_result(console: Console, result: RunResult, verb: str) -> None:
     """Show what a run is worth: times, and losses and checks where the verb makes them."""
@@ -25,6 +27,7 @@ def show_result(console: Console, result: RunResult, verb: str) -> None:
     if verb in ("run", "map") and "map" in result.record.stages:
         show_mapping(console, result.record.stages["map"].summary)
     if verb == "run":
+        show_map_verdict(console, result)
         show_times(console, result)
     training = result.folder / TRAINING[0]
     if verb in ("run", "train") and training.exists():
@@ -34,6 +37,14 @@ def show_result(console: Console, result: RunResult, verb: str) -> None:
     report = result.folder / REPORT
     if verb in ("run", "report") and report.exists():
         console.print(f"report: {report}", markup=False)
+
+
+def show_map_verdict(console: Console, result: RunResult) -> None:
+    """Show in one line what the map is worth, if it was diagnosed."""
+    if "diagnose" in result.record.stages:
+        summary = result.record.stages["diagnose"].summary
+        verdicts = [f"{title}: {summary[key]}" for key, title in _MAP_VERDICTS.items()]
+        console.print(f"{', '.join(verdicts)}; all of it: beadsmith diagnose {result.folder}", markup=False)
 
 
 def show_import(console: Console, summary: dict[str, Any]) -> None:
@@ -157,6 +168,40 @@ def show_checks(console: Console, checks: list[Check]) -> None:
     for check in checks:
         if check.status != "pass" and check.remedy:
             console.print(f"{check.status}: {check.name}: {check.remedy}", markup=False)
+
+
+def show_diagnosis(console: Console, diagnosis: dict[str, Any]) -> None:
+    """Show every verdict on a map; what it means and what to do stands below for those that did not pass."""
+    used, total = diagnosis["n_used"], diagnosis["n_frames"]
+    frames = f"{total} frames" if used == total else f"{used} of {total} frames"
+    table = Table("check", "map alone", "with this model", "value", "threshold", "unit", title_justify="left")
+    table.title = f"Is this mapping sound? ({frames})"
+    for entry in diagnosis["checks"]:
+        table.add_row(
+            entry["name"],
+            _in_colour(entry["map_alone"]),
+            _in_colour(entry["status"]),
+            format_value(entry["value"]),
+            entry["threshold"],
+            entry["unit"],
+        )
+    console.print(table)
+    for entry in diagnosis["checks"]:
+        if entry["map_alone"] != "pass" or entry["status"] != "pass":
+            console.print(f"{entry['name']}: {entry['meaning']}", markup=False)
+            how = "cured" if entry["status"] == "pass" else "eased"
+            for cure in entry["cures"]:
+                console.print(f"    {how} by {cure}", markup=False)
+            if entry["status"] != "pass":
+                console.print(f"    remedy: {entry['remedy']}", markup=False)
+    summary = diagnosis["summary"]
+    console.print(
+        f"map alone: {_in_colour(summary['map_alone'])}; with this model: {_in_colour(summary['with_model'])}"
+    )
+
+
+def _in_colour(status: str) -> str:
+    return f"[{_COLOURS[status]}]{status.upper()}[/]"
 
 
 def show_estimates(console: Console, estimates: list[Estimate]) -> None:

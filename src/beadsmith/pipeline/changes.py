@@ -44,7 +44,7 @@ def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def first_affected(changed: list[str], *, is_imported: bool) -> str:
     """Return the first verb whose result depends on any of the settings, of a run that imports or samples."""
     for stage in STAGES:
-        if stage.verb == ("sample" if is_imported else "import"):
+        if stage.verb == ("sample" if is_imported else "import") or stage.is_optional:
             continue
         if any(_is_within(name, key) for name in changed for key in stage.keys):
             return stage.verb
@@ -60,9 +60,14 @@ def select_configuration(configuration: dict[str, Any], keys: tuple[str, ...]) -
     }
 
 
-def discard_results(folder: Path, record: RunRecord, verb: str) -> RunRecord:
-    """Delete the outputs of a verb and of all later ones, and return the record without them."""
-    dropped = [stage for stage in STAGES if VERBS.index(stage.verb) >= VERBS.index(verb)]
+def discard_results(folder: Path, record: RunRecord, verb: str, changed: list[str]) -> RunRecord:
+    """Delete the outputs of a verb and of all later ones, and return the record without them.
+
+    Earlier stages that others can do without go too if they depend on a setting that has changed.
+    """
+    dropped = [
+        stage for stage in STAGES if VERBS.index(stage.verb) >= VERBS.index(verb) or _is_outdated(stage, changed)
+    ]
     for stage in dropped:
         for name in (*stage.outputs, *stage.scratch):
             delete(folder / name)
@@ -89,6 +94,10 @@ def refuse_foreign_files(folder: Path, record: RunRecord, stage: Stage) -> None:
                 f"'{path}' exists, but this run did not write it (record.json does not know it)",
                 fix=f"Move it away, choose another '--output', or add '--restart-from {stage.verb}' to replace it.",
             )
+
+
+def _is_outdated(stage: Stage, changed: list[str]) -> bool:
+    return stage.is_optional and any(_is_within(name, key) for name in changed for key in stage.keys)
 
 
 def _is_within(name: str, key: str) -> bool:

@@ -15,6 +15,7 @@ from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError, InterruptedRunError, PhysicsError
 from beadsmith.io.records import describe_os_error, read_json, write_bytes
 from beadsmith.pipeline.changes import (
+    changed_keys,
     delete,
     discard_results,
     refuse_foreign_files,
@@ -36,7 +37,7 @@ from beadsmith.pipeline.record import (
     write_record,
 )
 from beadsmith.pipeline.reuse import check_donors, find_result, link_outputs
-from beadsmith.pipeline.stages import CHECKS, STAGES, VERBS, Stage, Task, needed_stages
+from beadsmith.pipeline.stages import ALARMS, CHECKS, STAGES, VERBS, Stage, Task, needed_stages
 from beadsmith.training.start import check_start
 
 CONFIG_COPY = "run.yaml"
@@ -117,6 +118,9 @@ def run(
         record = session.prepare(restart_from)
         for stage in needed_stages(settings, verbs):
             record = session.advance(stage, record, is_wanted=stage.verb in verbs)
+            alarms = record.stages[stage.name].summary.get(ALARMS)
+            if alarms and stage.verb in verbs:
+                session.listener.stage_alarmed(stage.name, alarms)
     return RunResult(folder=folder, settings=settings, record=record, checks=read_checks(folder))
 
 
@@ -220,13 +224,14 @@ class _Session:
         return record
 
     def _restart(self, record: RunRecord, verb: str, configuration: dict[str, Any]) -> RunRecord:
-        early = [stage for stage in STAGES if VERBS.index(stage.verb) < VERBS.index(verb)]
+        early = [stage for stage in STAGES if VERBS.index(stage.verb) < VERBS.index(verb) and not stage.is_optional]
         keys = tuple(key for stage in early for key in stage.keys)
         if select_configuration(record.configuration, keys) != select_configuration(configuration, keys):
             refuse_other_configuration(self.folder, record, configuration)
         self._keep_start(verb)
+        changed = changed_keys(record.configuration, configuration)
         record = replace(
-            discard_results(self.folder, record, verb), seed=self.settings.seed, configuration=configuration
+            discard_results(self.folder, record, verb, changed), seed=self.settings.seed, configuration=configuration
         )
         write_record(self.folder, record)
         return record

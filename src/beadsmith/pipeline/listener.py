@@ -25,6 +25,9 @@ class Listener(Protocol):
     def stage_taken(self, stage: str, folder: Path) -> None:
         """Take the name of a stage whose result is that of another run folder."""
 
+    def stage_alarmed(self, stage: str, alarms: list[str]) -> None:
+        """Take what a stage found that spoils all that comes after it, a paragraph each; the run goes on."""
+
 
 class SilentListener:
     """Ignore all events: the default."""
@@ -44,3 +47,6 @@ class SilentListener:
 
     def stage_taken(self, stage: str, folder: Path) -> None:
         """Ignore a stage that is taken over."""
+
+    def stage_alarmed(self, stage: str, alarms: list[str]) -> None:
+        """Ignore alarms."""

@@ -7,6 +7,9 @@ from typing import Any
 
 from beadsmith.analysis.evaluate import evaluate
 from beadsmith.config.settings import RunSettings
+from beadsmith.diagnostics.mapping.knowledge import ModelSettings
+from beadsmith.diagnostics.mapping.run import diagnose, list_alarms
+from beadsmith.diagnostics.mapping.verdict import verdict_from_json
 from beadsmith.diagnostics.probes import probe_force_field
 from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
@@ -26,6 +29,7 @@ from beadsmith.training.fit import CHECKPOINTS, train
 
 REFERENCE = "reference.h5"
 MAPPED = "mapped.h5"
+DIAGNOSIS = "diagnosis.json"
 FORCE_FIELD = "force_field"
 PAIR_SPLINE = "pair_spline"
 TRAINING = ("training.json", "training.csv")
@@ -35,9 +39,12 @@ EVALUATION = "evaluation.json"
 CHECKS = "checks.json"
 REPORT = "report.html"
 
-VERBS = ("sample", "import", "map", "train", "simulate", "evaluate", "report")
+VERBS = ("sample", "import", "map", "diagnose", "train", "simulate", "evaluate", "report")
 """The stages as a user names them. A run has either ``sample`` or ``import``; ``simulate`` is two, the force field and
 the pair spline beside it."""
+
+ALARMS = "alarms"
+"""What a stage found that spoils all that comes after it, in its summary."""
 
 EXECUTION_KEYS = (
     "sampling.threads",
@@ -87,6 +94,8 @@ class Stage:
     """What an interrupted stage leaves to go on from."""
     is_baseline: bool = False
     """Whether the stage serves the comparison with a network, and falls away without one."""
+    is_optional: bool = False
+    """Whether later stages can do without its result: it is computed where it is asked for, and never in their way."""
     list_external: Callable[[RunSettings], list[str]] = lambda settings: []
     """Files and folders outside the run folder that it reads."""
 
@@ -106,6 +115,7 @@ def needed_stages(settings: RunSettings, verbs: tuple[str, ...] = VERBS) -> list
         )
     last = max(VERBS.index(verb) for verb in verbs)
     stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last and stage.verb != absent]
+    stages = [stage for stage in stages if stage.verb in verbs or not stage.is_optional]
     return [stage for stage in stages if has_baseline(settings) or not stage.is_baseline]
 
 
@@ -153,6 +163,18 @@ def _map(task: Task) -> dict[str, Any]:
         identity=task.identity,
         progress=task.progress,
     )
+
+
+def _diagnose(task: Task) -> dict[str, Any]:
+    settings = task.settings
+    found = diagnose(
+        task.folder / MAPPED,
+        ModelSettings(network=settings.network, prior=settings.prior),
+        correction=settings.training.correction,
+        output=task.folder / DIAGNOSIS,
+        progress=task.progress,
+    )
+    return {**found["summary"], ALARMS: list_alarms([verdict_from_json(entry) for entry in found["checks"]])}
 
 
 def _train(task: Task) -> dict[str, Any]:
@@ -204,6 +226,9 @@ def _evaluate(task: Task) -> dict[str, Any]:
     evaluation["probes"] = _probe(task, evaluation["systems"]["reference"]["molecules"])
     write_json(task.folder / EVALUATION, evaluation)
     checks = collect_checks(evaluation, read_json(task.folder / TRAINING[0]), task.summaries)
+    if "diagnose" in task.summaries and (task.folder / DIAGNOSIS).is_file():
+        found = read_json(task.folder / DIAGNOSIS)["checks"]
+        checks = [*(verdict_from_json(entry).check for entry in found), *checks]
     write_json(task.folder / CHECKS, {"checks": [check.to_json() for check in checks]})
     return {"n_checks": len(checks)}
 
@@ -269,6 +294,15 @@ STAGES = (
         compute=_map,
     ),
     Stage(
+        name="diagnose",
+        verb="diagnose",
+        keys=("network", "prior", "training.correction"),
+        inputs=(MAPPED,),
+        outputs=(DIAGNOSIS,),
+        compute=_diagnose,
+        is_optional=True,
+    ),
+    Stage(
         name="train",
         verb="train",
         keys=("seed", "prior", "network", "training", "start_from", "train_with", "trained_in"),
@@ -301,7 +335,7 @@ STAGES = (
         name="evaluate",
         verb="evaluate",
         keys=("network.kind", "baseline", "evaluation"),
-        inputs=(MAPPED, FORCE_FIELD, TRAINING[0], SIMULATION, BASELINE_SIMULATION),
+        inputs=(MAPPED, DIAGNOSIS, FORCE_FIELD, TRAINING[0], SIMULATION, BASELINE_SIMULATION),
         outputs=(EVALUATION, CHECKS),
         compute=_evaluate,
     ),
@@ -309,7 +343,17 @@ STAGES = (
         name="report",
         verb="report",
         keys=("name",),
-        inputs=(REFERENCE, MAPPED, FORCE_FIELD, *TRAINING, SIMULATION, BASELINE_SIMULATION, EVALUATION, CHECKS),
+        inputs=(
+            REFERENCE,
+            MAPPED,
+            DIAGNOSIS,
+            FORCE_FIELD,
+            *TRAINING,
+            SIMULATION,
+            BASELINE_SIMULATION,
+            EVALUATION,
+            CHECKS,
+        ),
         outputs=(REPORT,),
         compute=_report,
     ),

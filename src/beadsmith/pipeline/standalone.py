@@ -1,4 +1,4 @@
-"""Import files, or simulate with a force field folder, outside any run folder."""
+"""Import files, diagnose a mapped trajectory, or simulate with a force field folder, outside any run folder."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 from beadsmith.config.build import build_settings
 from beadsmith.config.describe import to_document
 from beadsmith.config.document import Node, set_value
+from beadsmith.diagnostics.mapping.knowledge import ModelSettings
+from beadsmith.diagnostics.mapping.run import diagnose
 from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
 from beadsmith.importing.run import import_reference
@@ -66,6 +68,34 @@ def import_files(
     )
     _refuse_foreign_output(output, identity, work="import")
     return import_reference(settings, StatePoint(temperature=temperature), output, identity=identity, progress=progress)
+
+
+def diagnose_file(
+    mapped: Path, options: list[str], *, output: Path | None = None, progress: Progress = silent
+) -> dict[str, Any]:
+    """Judge the map of a mapped trajectory for a network and a prior, before any training.
+
+    Parameters
+    ----------
+    mapped : Mapped trajectory.
+    options : Settings of network and prior, each ``"network.kind=mace"``; defaults are those of a configuration.
+    output : JSON file for the result, or None.
+    progress : Receives the work done.
+
+    Returns
+    -------
+    What `beadsmith.diagnostics.mapping.run.diagnose` returns.
+
+    Raises
+    ------
+    InputError : an option or the file cannot be used, or the output exists.
+    """
+    if output is not None and output.exists():
+        raise InputError(f"'{output}' exists already", fix="Choose another file with '--output', or delete it.")
+    root = Node(value={}, where="options")
+    for option in options:
+        root = set_value(root, option)
+    return diagnose(mapped, build_settings(ModelSettings, root), output=output, progress=progress)
 
 
 def simulate_force_field(

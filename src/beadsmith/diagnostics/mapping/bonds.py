@@ -1,13 +1,13 @@
 """Would a force field know which beads are bonded? Verdicts on overlap, gap and recovery of bonds by distance."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from beadsmith.analysis.distance_survey import SEPARATIONS, DistanceSurvey
 from beadsmith.check import Check, Status
-from beadsmith.diagnostics.mapping.knowledge import BOND_PRIOR, PAIR_CLASSES, ModelKnowledge
+from beadsmith.diagnostics.mapping.knowledge import BOND_PRIOR, EXCLUSIONS, PAIR_CLASSES, ModelKnowledge
 from beadsmith.diagnostics.mapping.verdict import MappingVerdict
 
 OVERLAP = (1e-3, 1e-2)
@@ -21,8 +21,9 @@ RECOVERY = (0.999, 0.99)
 """Share of sites whose bonds are known by distance that passes, and below which it fails."""
 
 _REMEDY = (
-    f"Set {BOND_PRIOR}, which holds every bond by the numbers of its beads, or {PAIR_CLASSES}; or choose beads whose "
-    "bonds are much shorter than their contacts. Types that tell the two beads apart are no cure in a liquid."
+    f"Set {BOND_PRIOR}, which holds every bond by the numbers of its beads, with {EXCLUSIONS} to keep the well of the "
+    f"bond out of the network; or {PAIR_CLASSES}; or choose beads whose bonds are much shorter than their contacts. "
+    "Types that tell the two beads apart are no cure in a liquid."
 )
 
 
@@ -53,11 +54,9 @@ def _pairs(distances: DistanceSurvey) -> Iterator[_Pair]:
 
 def _judge(check: Check, model: ModelKnowledge) -> MappingVerdict:
     """Return the verdict on the map alone and, where something knows the bonds, a passed one for the force field."""
-    cure = model.knows_bonds
-    if check.status == "pass" or cure is None:
+    if check.status == "pass" or not model.bond_cures:
         return MappingVerdict(check=check, map_alone=check.status)
-    cured = Check(**{**check.to_json(), "status": "pass"})
-    return MappingVerdict(check=cured, map_alone=check.status, cures=(cure,))
+    return MappingVerdict(check=replace(check, status="pass"), map_alone=check.status, cures=model.bond_cures)
 
 
 def _check_overlap(distances: DistanceSurvey, pairs: list[_Pair]) -> Check:

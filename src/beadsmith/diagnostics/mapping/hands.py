@@ -8,6 +8,7 @@ from beadsmith.check import Check, Status
 from beadsmith.diagnostics.mapping.knowledge import (
     CORRECTION,
     DIHEDRAL_PRIOR,
+    IMPROPER_PRIOR,
     ROTATIONS_ONLY,
     ModelKnowledge,
 )
@@ -112,13 +113,15 @@ def _cure_hand(check: Check, hand: _Hand, model: ModelKnowledge) -> MappingVerdi
     if set(_dihedrals(hand)) <= set(model.corrected):
         cure = f"{CORRECTION} in {', '.join(_dihedrals(hand))}"
         return MappingVerdict(check=replace(check, status="pass"), map_alone=alone, cures=(cure,))
-    if model.has_sine_prior:
+    has_impropers = model.has_signed_impropers and hand.molecule.has_impropers
+    if model.has_sine_prior or has_impropers:
         meaning = (
-            f"{check.meaning} The sine terms of the prior tell them apart, one dihedral at a time; the network adds "
+            f"{check.meaning} The odd terms of the prior tell them apart, one dihedral at a time; the network adds "
             "only what both hands share."
         )
         cured = replace(check, status="warn", meaning=meaning)
-        return MappingVerdict(check=cured, map_alone=alone, cures=(DIHEDRAL_PRIOR,))
+        known = ((model.has_sine_prior, DIHEDRAL_PRIOR), (has_impropers, IMPROPER_PRIOR))
+        return MappingVerdict(check=cured, map_alone=alone, cures=tuple(name for is_set, name in known if is_set))
     return MappingVerdict(check=check, map_alone=alone)
 
 
@@ -175,8 +178,8 @@ def _judge_inversion(molecules: tuple[MoleculeSurvey, ...]) -> list[MappingVerdi
         threshold=f"> {LEAST_DEVIATIONS:g}, and no change of sign",
         meaning=f"Distance of the signed improper at {name} from planarity, in its standard deviations; its sign "
         f"changed {worst.n_flips} times. Where the reference never inverts, the barrier between hands is extrapolated.",
-        remedy="Name an improper for the centre in mapping.definitions and set prior.impropers: harmonic, which holds "
-        f"its sign, or use {ROTATIONS_ONLY}.",
+        remedy="Name an improper for the centre in mapping.definitions and set {IMPROPER_PRIOR}, which holds its "
+        f"sign, or use {ROTATIONS_ONLY}.",
     )
     return [MappingVerdict(check=check, map_alone=check.status)]
 

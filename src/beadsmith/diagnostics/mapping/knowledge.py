@@ -10,7 +10,9 @@ from beadsmith.training.slow_coordinates import CorrectionSettings
 
 BOND_PRIOR = "prior.bonds: harmonic"
 PAIR_CLASSES = "network.pair_classes: true"
+EXCLUSIONS = "network.exclusions: 1"
 DIHEDRAL_PRIOR = "prior.dihedrals: fourier"
+IMPROPER_PRIOR = "prior.impropers: harmonic"
 ROTATIONS_ONLY = "network: {kind: mace, symmetry: SO(3)}"
 CORRECTION = "training.correction"
 REPULSION = "prior.repulsion: tangent"
@@ -40,17 +42,22 @@ class ModelKnowledge:
     """Whether the network knows how two beads are bonded."""
     has_bond_prior: bool
     """Whether bonds between given beads are held by the prior."""
+    excludes_bonds: bool
+    """Whether bonded pairs do not enter the network, so that it has no well for them."""
     has_sine_prior: bool
     """Whether the prior has terms that are odd in a dihedral."""
+    has_signed_impropers: bool
+    """Whether the prior has terms that are odd in an improper, where a molecule has any."""
     corrected: tuple[str, ...]
     """Slow coordinates of a correction, which may be odd in dihedrals."""
     has_repulsion: bool
     """Whether beads repel each other where there are no data, or no network needs it."""
 
     @property
-    def knows_bonds(self) -> str | None:
-        """The setting by which the force field knows which beads are bonded, or None."""
-        return BOND_PRIOR if self.has_bond_prior else PAIR_CLASSES if self.sees_bonds else None
+    def bond_cures(self) -> tuple[str, ...]:
+        """The settings by which the force field knows which beads are bonded; empty if it does not."""
+        known = ((self.has_bond_prior, BOND_PRIOR), (self.excludes_bonds, EXCLUSIONS), (self.sees_bonds, PAIR_CLASSES))
+        return tuple(name for is_set, name in known if is_set)
 
     def to_json(self) -> dict[str, Any]:
         """Return the knowledge as a JSON-ready dictionary."""
@@ -68,7 +75,9 @@ def describe_model(settings: ModelSettings, correction: CorrectionSettings | Non
         sees_hands=getattr(network, "symmetry", "O(3)") == "SO(3)",
         sees_bonds=network is not None and network.pair_classes,
         has_bond_prior=prior.bonds != "none",
+        excludes_bonds=network is not None and network.exclusions > 0,
         has_sine_prior=prior.dihedrals == "fourier",
+        has_signed_impropers=prior.impropers in ("harmonic", "fourier"),
         corrected=() if correction is None else correction.coordinates,
         has_repulsion=prior.repulsion != "none" or network is None,
     )

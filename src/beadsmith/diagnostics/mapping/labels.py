@@ -36,8 +36,7 @@ def check_labels(molecules: tuple[MoleculeSurvey, ...], model: ModelKnowledge) -
         status=status,
         value=_count(labels.log_copies),
         unit="1",
-        threshold="1, or none that looks like the molecule: by exchanges, not within "
-        f"{THERMAL_WIDTHS:g} thermal widths (fail) nor equal in the first shell (warn)",
+        threshold="1, or none that looks like the molecule",
         meaning="Arrangements of a molecule's beads with one energy of types and distances, its own included"
         + _describe_worst(molecule, labels),
         remedy=_suggest(labels),
@@ -80,7 +79,7 @@ def _is_in_data(exchange: Exchange) -> bool:
 def _describe_worst(molecule: MoleculeSurvey, labels: LabelSurvey) -> str:
     """Return the end of the sentence: which exchange is told apart the least, and how."""
     n_needed = len(set(labels.needed))
-    needed = f"; {n_needed} labels would leave as few as labels can, the map has {len(set(molecule.types))}."
+    needed = f"; {n_needed} labels would remove all that labels can, the map has {len(set(molecule.types))}."
     confusable = [entry for entry in labels.exchanges if is_confusable(entry)]
     if not confusable:
         return needed
@@ -104,8 +103,9 @@ def _suggest(labels: LabelSurvey) -> str:
 
 def _cure(check: Check, labels: LabelSurvey, model: ModelKnowledge) -> MappingVerdict:
     """Return the verdict: where bonds are known, only symmetries of the graph of types are left."""
-    cure = model.knows_bonds
-    if check.status == "pass" or cure is None or labels.log_copies_with_bonds > _EQUAL:
+    if check.status == "pass" or not model.bond_cures or labels.log_copies_with_bonds > _EQUAL:
         return MappingVerdict(check=check, map_alone=check.status)
     meaning = f"{check.meaning} With the bonds known, only its own is left."
-    return MappingVerdict(check=replace(check, status="pass", meaning=meaning), map_alone=check.status, cures=(cure,))
+    return MappingVerdict(
+        check=replace(check, status="pass", meaning=meaning), map_alone=check.status, cures=model.bond_cures
+    )

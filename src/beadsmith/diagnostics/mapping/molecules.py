@@ -58,6 +58,8 @@ class MoleculeSurvey:
     """Type of each bead."""
     bonds: Int[np.ndarray, "bonds 2"]
     """Bonded pairs of beads, counted within the molecule."""
+    has_impropers: bool
+    """Whether it has impropers, which a prior can hold."""
     has_atoms: bool
     """Whether the file says what the beads are made of."""
     labels: LabelSurvey | None
@@ -106,6 +108,7 @@ def survey_molecule(
         beads=tuple(_name_bead(topology, kind, bead) for bead in range(n_beads)),
         types=types,
         bonds=bonds,
+        has_impropers=bool(np.isin(topology.impropers[:, 0], sites[0]).any()),
         has_atoms=atoms is not None,
         labels=_survey_labels(samples, types, labels, bonds, atoms) if n_beads > 1 else None,
         asymmetries=asymmetries,
