@@ -34,7 +34,11 @@ def describe_alanine(n_beads, *, is_glycine=False):
     names = ("C", "N", "CA", "CB", "C", "N") if n_beads == 6 else ("C", "N", "CA", "C", "N")
     return {
         "name": "ACE-GLY-NME" if is_glycine else "ACE-ALA-NME",
+        "count": 1,
         "bead_names": list(names),
+        "bead_masses": [14.007 if name == "N" else 12.011 for name in names],
+        "atom_names": list(_ALANINE.names),
+        "force_weights": np.eye(22)[list(_ATOMS[n_beads])].tolist(),
         "atoms": {
             "names": [f"{1 + int(_ALANINE.residue_index[k])}:ALA:{name}" for k, name in enumerate(_ALANINE.names)],
             "elements": elements,

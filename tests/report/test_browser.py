@@ -6,8 +6,11 @@ import subprocess
 
 import pytest
 
+from beadsmith.diagnostics.mapping.knowledge import ModelSettings
+from beadsmith.diagnostics.mapping.run import diagnose
 from beadsmith.report.build import build_report
 from beadsmith.report.study import build_study_page
+from example_maps import describe_alanine, make_capped, write_map
 from example_molecule_run import write_molecule_run
 from example_run import write_run
 from example_study_results import make_results
@@ -39,15 +42,23 @@ def write_study_page(kind):
     return write
 
 
+def write_diagnosed_map(folder):
+    folder.mkdir()
+    path = write_map(folder / "mapped.h5", make_capped("core_beta"), describe_alanine(6))
+    diagnose(path, ModelSettings(), output=folder / "diagnosis.json")
+    return build_report(folder)
+
+
 @pytest.mark.parametrize(
     ("write", "n_figures"),
     [
         (lambda folder: build_report(write_run(folder)), 7),
         (lambda folder: build_report(write_molecule_run(folder)), 7),
+        (write_diagnosed_map, 5),
         (write_study_page("mapping"), 3),
         (write_study_page("transfer"), 4),
     ],
-    ids=["liquid", "molecule", "mapping study", "transfer study"],
+    ids=["liquid", "molecule", "diagnosed map", "mapping study", "transfer study"],
 )
 def test_a_browser_draws_all_figures_without_an_error(browser, tmp_path, write, n_figures):
     page = write(tmp_path / "run")

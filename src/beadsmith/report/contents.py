@@ -33,6 +33,8 @@ class RunContents:
     """Columns of ``training.csv``; empty if there is none."""
     mapping: dict[str, Any]
     """Summary of the mapping, from ``mapped.h5``; empty if there is none."""
+    diagnosis: dict[str, Any] | None
+    """``diagnosis.json``."""
     sampling: dict[str, Any]
     """Facts about the atomistic run, from ``reference.h5``; empty if there is none."""
     force_fields: dict[str, ForceField]
@@ -85,6 +87,7 @@ def read_contents(folder: Path) -> RunContents:
         training=training,
         training_log=_read_columns(folder / "training.csv"),
         mapping=mapping,
+        diagnosis=_read_optional(folder / "diagnosis.json"),
         sampling=_read_metadata(folder / "reference.h5"),
         force_fields=force_fields,
         simulation_files=simulation_files,

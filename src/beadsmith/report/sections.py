@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from beadsmith.geometry import wrap
 from beadsmith.diagnostics.pressure import is_pressure_trained
+from beadsmith.geometry import wrap
 from beadsmith.mapping.coverage import shorten_name, summarize_left_out
 from beadsmith.report.contents import NETWORK, PAIR_SPLINE, RunContents
 from beadsmith.report.curves import PairCurve, scan_pair, type_pairs
+from beadsmith.report.diagnosis import compose_diagnosis
 from beadsmith.report.figures.motion import draw_displacement, draw_series
 from beadsmith.report.figures.structure import draw_angular, draw_beads, draw_radial
 from beadsmith.report.figures.style import NAMES, Figure
@@ -53,6 +54,7 @@ def compose_sections(contents: RunContents) -> list[Section]:
         Section(anchor="learning", title="What the forces teach", items=_compose_training(contents)),
         Section(anchor="pairs", title="Forces between pairs", items=_compose_pairs(contents)),
         Section(anchor="mapping", title="From atoms to beads", items=_compose_mapping(contents)),
+        *_compose_verdicts(contents),
         Section(anchor="speed", title="Speed", items=_compose_speed(contents)),
         Section(anchor="beads", title="The beads", items=_compose_beads(contents)),
         Section(anchor="provenance", title="Provenance", items=_compose_provenance(contents)),
@@ -72,6 +74,14 @@ def _compose_matter(contents: RunContents) -> list[Section]:
     if evaluation is None or evaluation["systems"]["reference"]["n_molecules"] > 1:
         sections.append(Section(anchor="structure", title="Structure", items=_compose_structure(contents)))
     return sections
+
+
+def _compose_verdicts(contents: RunContents) -> list[Section]:
+    """Return the section on what the map is worth, if it was diagnosed."""
+    if contents.diagnosis is None:
+        return []
+    items = compose_diagnosis(contents.diagnosis)
+    return [Section(anchor="diagnosis", title="Is the map sound?", items=items)]
 
 
 def _compose_structure(contents: RunContents) -> list[str | Table | list[Figure]]:
