@@ -32,7 +32,7 @@ from beadsmith.simulation.start import join_topologies
 from beadsmith.simulation.state import init_state, place_sites
 from beadsmith.simulation.tempering import TemperingSettings
 from beadsmith.trajectory import StatePoint, Trajectory
-from beadsmith.units import BAR, thermal_energy
+from beadsmith.units import BAR, GRAM_PER_CUBIC_CENTIMETRE, thermal_energy
 from example_chains import build_chain
 from example_force_fields import SoftPair, Well, make_force_field, make_frames, make_liquid
 
@@ -416,3 +416,15 @@ def test_captured_forces_have_no_part_of_a_term_of_the_volume(tmp_path, monkeypa
     again = make_state(force_field, replace(frames, velocities=None))
     np.testing.assert_allclose(again.energy.numpy(), frames.energy, rtol=1e-4)
     np.testing.assert_allclose(again.virial.numpy(), frames.virial, rtol=1e-3, atol=0.05)
+
+
+def test_the_density_of_the_summary_is_that_of_the_saved_frames(tmp_path):
+    summary = run(tmp_path / "s.h5")
+    frames = read_trajectory(tmp_path / "s.h5")
+    expected = np.mean(frames.topology.total_mass / frames.volumes()) / GRAM_PER_CUBIC_CENTIMETRE
+    assert summary["density"]["mean"] == pytest.approx(expected, rel=1e-6)
+    assert summary["density"]["standard_error"] > 0.0
+    still = replace(SETTINGS, pressure=None, barostat=None)
+    assert run(tmp_path / "t.h5", still)["density"]["standard_error"] == pytest.approx(0.0, abs=1e-12)
+    open_start = replace(make_liquid(n_frames=3), cell=None)
+    assert run(tmp_path / "u.h5", still, start=open_start)["density"] is None

@@ -102,6 +102,13 @@ def show_simulation(console: Console, output: Path, summary: dict[str, Any]) -> 
     console.print(
         f"kinetic temperature {found['mean']:.2f} ± {found['standard_error'] or math.nan:.2g} K", markup=False
     )
+    if "barostat" in summary:
+        density, accepted = summary["density"], [rate for rate in summary["barostat"]["acceptance"] if rate is not None]
+        console.print(
+            f"density {density['mean']:.4f} ± {density['standard_error'] or math.nan:.2g} g/cm³; "
+            f"{100.0 * sum(accepted) / max(len(accepted), 1):.0f} % of the volume changes accepted",
+            markup=False,
+        )
     if math.isfinite(summary["closest_distance"]):
         console.print(f"closest pair {summary['closest_distance']:.3f} nm", markup=False)
     if "tempering" in summary:

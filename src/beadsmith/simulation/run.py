@@ -107,10 +107,11 @@ def simulate(
     Returns
     -------
     The summary: ``n_steps``, ``n_frames``, ``seed`` and ``start_frames`` (one a replica, numbers in the start's own
-    trajectory), ``kinetic_temperature`` (mean and block standard error [K]), ``closest_distance`` [nm], ``replicas``,
-    ``stopped`` and ``speed``; under parallel tempering also ``tempering``, see `summarise_exchanges`. Then the output
-    holds the frames at the run's own temperature, one segment a ladder, and every other temperature has a file of its
-    own beside it. At constant pressure also ``barostat``, see `summarise_moves`.
+    trajectory), ``kinetic_temperature`` and ``density`` (mean and block standard error [K], [g/cm³]; no density in open
+    space), ``closest_distance`` [nm], ``replicas``, ``stopped`` and ``speed``; under parallel tempering also
+    ``tempering``, see `summarise_exchanges`. Then the output holds the frames at the run's own temperature, one segment
+    a ladder, and every other temperature has a file of its own beside it. At constant pressure also ``barostat``, see
+    `summarise_moves`.
 
     Raises
     ------

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from beadsmith.simulation.barostat import measure_volumes
 from beadsmith.simulation.state import State, closest_distances
 from beadsmith.statistics import mean_and_error
+from beadsmith.units import GRAM_PER_CUBIC_CENTIMETRE
 
 N_BLOCKS = 10
 """Contiguous blocks of frames for the error bar of the kinetic temperature."""
@@ -21,6 +23,8 @@ class Tally:
     """Sum of the kinetic temperatures of the frames of each block [K]."""
     n_frames: Float[np.ndarray, "blocks replicas"]
     """Number of frames in each block."""
+    density_sums: Float[np.ndarray, "blocks replicas"]
+    """Sum of the densities of the frames of each block [g/cm³]; 0 for open systems."""
     closest: Float[np.ndarray, "replicas"]
     """Smallest distance between two molecules in any saved frame [nm]."""
     energy_sums: Float[np.ndarray, "sums replicas"]
@@ -32,6 +36,7 @@ def empty_tally(n_replicas: int) -> Tally:
     return Tally(
         temperature_sums=np.zeros((N_BLOCKS, n_replicas)),
         n_frames=np.zeros((N_BLOCKS, n_replicas)),
+        density_sums=np.zeros((N_BLOCKS, n_replicas)),
         closest=np.full(n_replicas, np.inf),
         energy_sums=np.zeros((6, n_replicas)),
     )
@@ -52,6 +57,10 @@ def add_frame(
     sums, counts, closest = tally.temperature_sums.copy(), tally.n_frames.copy(), tally.closest.copy()
     sums[block, columns] += kinetic_temperature
     counts[block, columns] += 1.0
+    densities = tally.density_sums.copy()
+    if state.system.cell is not None:
+        per_volume = float(state.masses.sum()) / GRAM_PER_CUBIC_CENTIMETRE
+        densities[block, columns] += per_volume / measure_volumes(state).cpu().numpy()
     closest[columns] = np.minimum(closest[columns], closest_distances(state).cpu().numpy())
     kinetic = 0.5 * (state.masses * state.velocities**2).sum(dim=(1, 2))
     total = (state.energy + kinetic).cpu().numpy()
@@ -61,7 +70,14 @@ def add_frame(
     change = total - energies[0, columns]
     moments = np.array([1.0, time, time**2])[:, None] + 0.0 * change
     energies[1:, columns] += np.concatenate([moments, [change, time * change]])
-    return replace(tally, temperature_sums=sums, n_frames=counts, closest=closest, energy_sums=energies)
+    return replace(
+        tally,
+        temperature_sums=sums,
+        n_frames=counts,
+        density_sums=densities,
+        closest=closest,
+        energy_sums=energies,
+    )
 
 
 def select_columns(tally: Tally, columns: slice) -> Tally:
@@ -70,13 +86,13 @@ def select_columns(tally: Tally, columns: slice) -> Tally:
 
 
 def summarise(tally: Tally, *, conserves_energy: bool) -> dict[str, Any]:
-    """Return kinetic temperatures [K], closest distances [nm] and total-energy drifts [kJ/mol/ps] as JSON.
+    """Return kinetic temperatures [K], densities [g/cm³], closest distances [nm] and energy drifts [kJ/mol/ps] as JSON.
 
     The drift is the slope of a straight line through the total energy (kinetic of the full-step velocities plus
     potential): the figure of merit of a constant-energy run, and null beside a heat bath, where it means nothing.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        blocks = tally.temperature_sums / tally.n_frames
+        blocks, densities = tally.temperature_sums / tally.n_frames, tally.density_sums / tally.n_frames
         _, count, time, time_square, energy, moment = tally.energy_sums
         drift = (count * moment - time * energy) / (count * time_square - time**2)
     replicas = []
@@ -93,6 +109,7 @@ def summarise(tally: Tally, *, conserves_energy: bool) -> dict[str, Any]:
         )
     return {
         "kinetic_temperature": _mean_and_error(blocks[tally.n_frames > 0]),
+        "density": _mean_and_error(densities[tally.n_frames > 0]) if tally.density_sums.any() else None,
         "closest_distance": float(tally.closest.min()),
         "replicas": replicas,
     }
