@@ -43,7 +43,7 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
 def test_all_promised_commands_are_there():
     assert [
         *("init", "check", "run"),
-        *("sample", "import", "map", "diagnose", "train", "simulate", "evaluate", "report"),
+        *("sample", "import", "map", "diagnose", "average", "train", "simulate", "evaluate", "report"),
         *("study", "export", "schema", "doctor"),
     ] == COMMANDS
 

@@ -47,7 +47,7 @@ class MeanForceSettings:
     sample_interval: Annotated[float, Unit("ps")] = 0.04
     """Time between samples."""
     timestep: Annotated[float, Unit("ps")] | None = None
-    """Timestep; none takes the longest that is stable, 1 to 4 fs."""
+    """Timestep; none takes that of the reference, or less where lighter atoms move: 1 to 4 fs."""
     friction: Annotated[float, Unit("1/ps")] = 5.0
     """Friction of the Langevin thermostat."""
     platform: PlatformName = "auto"
@@ -94,6 +94,7 @@ def average_forces(
     *,
     position_map: LinearMap,
     force_map: LinearMap,
+    reference_timestep: float,
     seed: int,
     identity: str,
     progress: Progress = silent,
@@ -111,6 +112,7 @@ def average_forces(
     mapped : Bead trajectory of that reference: frames at the temperature of its state, in the same order.
     output : Bead trajectory to write, with forces, energies, response forces and their errors.
     position_map, force_map : How atoms became beads.
+    reference_timestep : Timestep of the reference [ps]: the same errors of the integrator are then in all labels.
     seed : Fixes velocities and random forces.
     identity : Hash of all inputs; unfinished parts of another identity are discarded.
     progress : Receives picoseconds done.
@@ -129,7 +131,7 @@ def average_forces(
         frames = _match_frames(atoms, beads, system)
         chosen = choose_frames(beads.segment, beads.n_frames, settings.frames)
         held = hold_beads(system, position_map, names=beads.topology.names)
-        timestep = _choose_timestep(settings, held)
+        timestep = _choose_timestep(settings, held, reference_timestep)
         platform = choose_platform(settings.platform, threads=settings.threads, n_particles=system.getNumParticles())
         runner = _Runner(
             held=held, platform=platform, settings=settings, timestep=timestep, position_map=position_map,
@@ -265,9 +267,9 @@ def _match_frames(atoms: StoredTrajectory, beads: StoredTrajectory, system: open
     return frames
 
 
-def _choose_timestep(settings: MeanForceSettings, held: HeldBeads) -> float:
+def _choose_timestep(settings: MeanForceSettings, held: HeldBeads, reference_timestep: float) -> float:
     if settings.timestep is None:
-        return held.longest_timestep
+        return min(reference_timestep, held.longest_timestep)
     if settings.timestep > held.longest_timestep + 1e-9:
         raise InputError(
             f"'mean_force.timestep' is {1000.0 * settings.timestep:g} fs, but the lightest atoms that move are stable "
