@@ -1,6 +1,7 @@
 """Verdicts on maps whose fate is known, with and without what cures them."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -278,3 +279,14 @@ def test_a_trajectory_without_forces_or_frames_is_refused(tmp_path):
         diagnose(tmp_path / "empty.h5", NO_PRIOR)
     with pytest.raises(InputError, match=r"missing\.h5"):
         diagnose(tmp_path / "missing.h5", NO_PRIOR)
+
+
+@pytest.mark.slow
+def test_ten_thousand_frames_of_a_liquid_are_judged_within_half_a_minute(tmp_path):
+    path = write_map(tmp_path / "long.h5", make_liquid("AA", bond=0.37, n_molecules=100, n_frames=10_000))
+    # processor time, so that a busy machine does not count; 5 s were measured
+    began = time.process_time()
+    found = diagnose(path, NO_PRIOR)
+    assert time.process_time() - began < 30.0
+    assert found["n_used"] == 10_000
+    assert found["summary"]["map_alone"] == "fail"
