@@ -7,6 +7,7 @@ from typing import Any
 
 from beadsmith.analysis.evaluate import evaluate
 from beadsmith.config.settings import RunSettings
+from beadsmith.diagnostics.heat_capacity import measure_model_heat_capacity
 from beadsmith.diagnostics.mapping.knowledge import ModelSettings
 from beadsmith.diagnostics.mapping.run import diagnose, list_alarms
 from beadsmith.diagnostics.mapping.verdict import verdict_from_json
@@ -224,6 +225,7 @@ def _evaluate(task: Task) -> dict[str, Any]:
         simulations["pair_spline"] = task.folder / BASELINE_SIMULATION
     evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
     evaluation["probes"] = _probe(task, evaluation["systems"]["reference"]["molecules"])
+    _add_heat_capacity(task, evaluation)
     write_json(task.folder / EVALUATION, evaluation)
     checks = collect_checks(evaluation, read_json(task.folder / TRAINING[0]), task.summaries)
     if "diagnose" in task.summaries and (task.folder / DIAGNOSIS).is_file():
@@ -231,6 +233,22 @@ def _evaluate(task: Task) -> dict[str, Any]:
         checks = [*(verdict_from_json(entry).check for entry in found), *checks]
     write_json(task.folder / CHECKS, {"checks": [check.to_json() for check in checks]})
     return {"n_checks": len(checks)}
+
+
+def _add_heat_capacity(task: Task, evaluation: dict[str, Any]) -> None:
+    """Put the network's heat capacity beside the reference's, where its force field knows energy and entropy apart."""
+    if task.settings.network is None:
+        return
+    settings = task.settings.evaluation
+    found = measure_model_heat_capacity(
+        load_force_field(task.folder / FORCE_FIELD),
+        task.folder / SIMULATION,
+        n_blocks=settings.n_blocks,
+        discard=settings.discard,
+    )
+    if found is not None:
+        parts = {"between": found.between.to_json(), "within": found.within.to_json()}
+        evaluation["systems"]["network"] |= {"heat_capacity": found.total.to_json(), "heat_capacity_parts": parts}
 
 
 def _probe(task: Task, molecules: dict[str, Any]) -> dict[str, Any] | None:

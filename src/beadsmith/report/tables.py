@@ -182,7 +182,8 @@ def tabulate_state(evaluation: dict[str, Any]) -> Table:
     return Table(
         caption="Every run ± one block standard error. The compressibility is read from volumes where they change, "
         "else from numbers of molecules in parts of the cell, which asks for a large one. A heat capacity needs "
-        "energies: those of a coarse-grained run are free energies. The speed-up is the ratio of the diffusion "
+        "energies: those of a coarse-grained run are free energies, and only a force field that depends on temperature "
+        "knows its energy. The speed-up is the ratio of the diffusion "
         "coefficients.",
         header=("quantity", *(NAMES[name] for name in systems)),
         rows=tuple(rows),
