@@ -73,6 +73,19 @@ def test_a_matrix_ends_in_the_references_own_error_and_cells_are_in_units_of_it(
     assert heat["text"][0][1] == "0.020<br>(4 ×)"
 
 
+def test_models_are_compared_at_states_that_they_were_not_trained_at_cell_by_cell(tmp_path):
+    page = read_page(tmp_path, make_results("transfer"))
+    row = re.search(r"mean \|Δg\(r\)\|, blind</th>(.*?)</tr>", page, re.DOTALL)[1]
+    # one cell each: trained at 300 K and simulated there, or at 400 K; of the joint training one cell blew up
+    assert re.findall(r"<td>(.*?)</td>", row) == ["0.0500", "0.0600", "0.0700", "0.0400"]
+
+
+def test_matrices_of_one_error_share_their_colours(tmp_path):
+    page = read_page(tmp_path, make_results("transfer"))
+    ends = {read_figure(page, f"matrix-{number}-rdf")["data"][0]["zmax"] for number in (0, 1)}
+    assert ends == {0.07}
+
+
 def test_every_cell_with_a_result_has_curves_for_a_click(tmp_path):
     results = make_results("transfer")
     cells = draw_cells(results)

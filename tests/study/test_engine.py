@@ -160,6 +160,17 @@ def test_an_unphysical_end_is_a_result_and_the_other_runs_go_on(finished_run, tm
     assert events.jobs == []
 
 
+def test_a_run_whose_replicas_all_stop_at_once_is_a_result(finished_run, tmp_path):  # noqa: F811
+    """A step longer than half an oscillation of the closest pairs: every replica stops after a few frames at most."""
+    base = describe_base(simulation={"timestep": "0.25 ps", "save_interval": "0.25 ps", "max_displacement": "0.02 nm"})
+    study = make_study(tmp_path, base=base, networks={"spline": "none"})
+    result, _ = do(study, finished_run / "run")
+    assert not result.refused
+    assert "failed" in {record.status for record in result.records.values()}
+    found = json.loads((study.folder / "study.json").read_text())["runs"]["spline"]
+    assert (found["status"], found["stopped"]["n_stopped"]) == ("failed", 2)
+
+
 def test_a_job_that_cannot_be_done_is_told_and_tried_again(finished_run, tmp_path, monkeypatch):  # noqa: F811
     study = make_study(tmp_path, networks=SPLINE_AND_NETWORK)
     run = work.run
@@ -217,6 +228,10 @@ class Killer(SilentStudyListener, SilentListener):
             file.write(f"{self.job} {stage}\\n")
         self.count()
 
+    def stage_taken(self, stage, folder):
+        # a result of another run is taken again into each run that needs it: not part of the log
+        self.count()
+
 folder = Path(sys.argv[1])
 study = read_study(folder / "study.yaml", folder / "toy")
 do_study(study, (folder / "study.yaml").read_bytes(), reuse=(Path(sys.argv[2]),), listener=Killer())
@@ -236,10 +251,8 @@ def test_a_study_killed_five_times_at_random_loses_no_job_and_repeats_none(finis
     before = log.read_text().splitlines()
     assert len(before) == len(set(before)), "no stage ended twice"
     assert [record.status for record in result.records.values()] == ["done"] * len(result.jobs)
-    ended = {line.split()[0] for line in before}
     # a stage that had ended is not computed again, whatever was killed after it
     assert len(before) + len(events.computed) <= len(done_study[1].computed) + n_killed
-    assert ended | set(events.jobs) == {job.name for job in result.jobs}
     expected = done_study[0].study.folder / "curves.csv"
     assert (study.folder / "curves.csv").read_bytes() == expected.read_bytes()
 

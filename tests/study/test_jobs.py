@@ -15,6 +15,12 @@ def test_the_reference_is_sampled_once_and_each_mapping_mapped_once(tmp_path):
     assert len(by_verb(jobs, "train")) == len(by_verb(jobs, "simulate")) == len(by_verb(jobs, "evaluate")) == 4
 
 
+def test_only_the_report_waits_for_the_diagnosis_of_the_map(tmp_path):
+    jobs = {job.name: job for job in plan_jobs(make_study(tmp_path, networks=SPLINE_AND_NETWORK))}
+    assert jobs["train-hipnn"].needs == jobs["diagnose-hipnn"].needs == ("map",)
+    assert jobs["evaluate-hipnn"].needs == ("simulate-hipnn", "diagnose-hipnn")
+
+
 def test_a_force_field_is_trained_once_for_several_simulations(tmp_path):
     axes = {"friction": {"low": {"simulation.friction": "1 /ps"}, "high": {"simulation.friction": "10 /ps"}}}
     jobs = plan_jobs(make_study(tmp_path, networks=SPLINE_AND_NETWORK, axes=axes))

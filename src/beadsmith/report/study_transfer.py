@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import numpy as np
+
 from beadsmith.report.figures.study import draw_distributions, draw_matrix
 from beadsmith.report.figures.style import Figure
 from beadsmith.report.numbers import MISSING, format_measurement, format_number, typeset_unit
@@ -15,6 +17,7 @@ from beadsmith.report.study_tables import (
     tabulate_training,
 )
 from beadsmith.report.tables import Table
+from beadsmith.statistics import mean_and_error
 
 _REFERENCE = "reference itself"
 _TRAIN, _TEST = "train", "test"
@@ -26,7 +29,7 @@ def compose_transfer_study(results: dict[str, Any]) -> list[Section]:
     models = list_models(results)
     use = [_tabulate_use(results, name) for name in models]
     sections = [Section(anchor="use", title="Where a force field may be used", items=list(use))]
-    figures: list[str | Table | list[Figure]] = []
+    figures: list[str | Table | list[Figure]] = [_tabulate_means(results)] if list_errors(results) else []
     for key, entry in list_errors(results).items():
         figures += [[_draw_error(results, name, key, entry)] for name in models]
     sections.append(
@@ -106,6 +109,54 @@ def _describe_use(run: dict[str, Any] | None) -> str:
     return _WORDS[run["verdict"]] + (f": {', '.join(names)}" if names else "")
 
 
+def _tabulate_means(results: dict[str, Any]) -> Table:
+    """Return the mean of each error over cells of a kind, and what the other models gain away from their own state."""
+    models = list_models(results)
+    first = next(iter(models))
+    rows = []
+    for key, entry in list_errors(results).items():
+        for name, cells in models.items():
+            found = {cell: run["errors"][key]["value"] for cell, run in cells.items() if key in run["errors"]}
+            kinds = [_list_cells(found, results, kind) for kind in ("own", "other", "several")]
+            base = {cell: run["errors"][key]["value"] for cell, run in models[first].items() if key in run["errors"]}
+            shared = [found[cell] - base[cell] for cell in kinds[1] if cell in base]
+            means = (_mean([found[cell] for cell in kind]) for kind in kinds)
+            gain = MISSING if name == first else format_measurement(_paired(shared))
+            rows.append((f"{entry['title']}{_in_unit(entry['unit'])}, {name or 'the model'}", *means, gain))
+    return Table(
+        caption="Mean of each error over simulations at the state that a force field was trained at, at other states, "
+        "and of force fields trained at several states. Last: the difference from "
+        f"{first or 'the model'} at other states, paired over cells ± one standard error; below zero is better.",
+        header=("error, model", "own state", "other states", "several states", f"minus {first or 'the model'}"),
+        rows=tuple(rows),
+    )
+
+
+def _list_cells(found: dict[tuple[str, str], float], results: dict[str, Any], kind: str) -> list[tuple[str, str]]:
+    """Return the cells trained at their own state, at another one, or at a set of several."""
+    single = set(results["axes"][_TEST])
+    kinds = {
+        (train, test): "several" if train not in single else "own" if train == test else "other"
+        for train, test in found
+    }
+    return [cell for cell in found if kinds[cell] == kind]
+
+
+def _mean(values: list[float]) -> str:
+    return format_number(float(np.mean(values))) if values else MISSING
+
+
+def _paired(differences: list[float]) -> dict[str, Any] | None:
+    if not differences:
+        return None
+    mean, error = mean_and_error(differences)
+    return {"value": float(mean), "standard_error": float(error)}
+
+
+def _in_unit(unit: str) -> str:
+    return f" [{typeset_unit(unit)}]" if typeset_unit(unit) else ""
+
+
 def _draw_error(results: dict[str, Any], name: str, key: str, entry: dict[str, Any]) -> Figure:
     """Return the matrix of one error of one model, with the reference's own sampling error in the last row."""
     models = list_models(results)
@@ -140,6 +191,7 @@ def _draw_error(results: dict[str, Any], name: str, key: str, entry: dict[str, A
             ["the reference's own sampling error"] * len(tests),
         ],
         unit=entry["unit"],
+        largest=max(run["errors"][key]["value"] for run in results["runs"].values() if key in run["errors"]),
         caption=f"{entry['title']}: the error of a force field trained on the states of a row in a simulation at the "
         "state of a column. In brackets the same in units of the reference's own sampling error, which stands in the "
         "last row: about 1 × cannot be told from the reference. Click on a cell for its curves.",

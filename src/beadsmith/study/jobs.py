@@ -53,15 +53,18 @@ def plan_jobs(study: Study) -> tuple[Job, ...]:
     for run in study.runs:
         before = [last[source] for source in run.sources]
         chain: list[str] = []
+        aside: list[str] = []
         for verbs, stages in _divide(run):
             # what its configuration takes from other runs is part of the result
             key = _hash_settings(run, stages, [last[source] for source in run.sources] if TRAIN in verbs else [])
             group = groups.setdefault(key, _Group(verbs=verbs))
             if not group.runs:
-                group.needs = dict.fromkeys([*chain[-1:], *(before if TRAIN in verbs else [])])
-                group.donors = dict.fromkeys(groups[earlier].runs[0].name for earlier in chain)
+                # only the report waits for what the other stages can do without
+                extra = before if TRAIN in verbs else aside if REPORT in verbs else []
+                group.needs = dict.fromkeys([*chain[-1:], *extra])
+                group.donors = dict.fromkeys(groups[earlier].runs[0].name for earlier in (*chain, *aside))
             group.runs.append(run)
-            chain.append(key)
+            (aside if all(stage.is_optional for stage in stages if stage.verb in verbs) else chain).append(key)
         last[run.name] = chain[-1]
     names = _name_groups(study, groups)
     return tuple(

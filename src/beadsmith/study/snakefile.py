@@ -6,6 +6,7 @@ among the outputs, so Snakemake does not delete it and the job goes on from ther
 
 import importlib.util
 import math
+import os
 import re
 import shlex
 import shutil
@@ -75,7 +76,9 @@ def run_snakemake(study: Study, *, cores: int, profile: str | None, stop_after: 
     words = [*_find_snakemake(), "--snakefile", str(study.folder / SNAKEFILE), "--cores", str(cores)]
     words += ["--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going"]
     words += ["--profile", profile] if profile is not None else []
-    process = subprocess.Popen(words)
+    # the rules call beadsmith by its name: it shall be this one
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    process = subprocess.Popen(words, env={**os.environ, "PATH": path})
     try:
         process.wait(stop_after)
         return False

@@ -15,13 +15,15 @@ from beadsmith.pipeline.changes import changed_keys
 from beadsmith.pipeline.execute import run
 from beadsmith.pipeline.listener import Listener
 from beadsmith.pipeline.record import RECORD_FILE, now, read_record
-from beadsmith.pipeline.stages import EVALUATION, SIMULATION
+from beadsmith.pipeline.stages import EVALUATION, SIMULATION, STAGES
 from beadsmith.study.jobs import EVALUATE, Job, describe_command
 from beadsmith.study.record import STUDY_FILE, Study
 from beadsmith.study.replicas import measure_replicas
 
 Status = Literal["done", "failed", "skipped"]
 """``failed`` is an unphysical end, ``skipped`` a job that needs one that failed."""
+
+_OPTIONAL = tuple(stage.verb for stage in STAGES if stage.is_optional)
 
 DONE: Status = "done"
 FAILED: Status = "failed"
@@ -138,16 +140,28 @@ def do_job(study: Study, job: Job, listener: Listener | None = None, reuse: tupl
         run(
             study.config_file(job.run),
             output=folder,
-            verbs=job.verbs,
+            # a later stage may do without an optional one, but the report wants what is known
+            verbs=(*_OPTIONAL, *job.verbs) if EVALUATE in job.verbs else job.verbs,
             reuse=[*donors, *reuse],
             command=describe_command(study, job),
             listener=listener,
         )
     except PhysicsError as error:
         return _put_on_record(study, job, FAILED, str(error))
+    except InputError as error:
+        if EVALUATE in job.verbs and _has_only_stopped(folder):
+            # too few frames are left to measure anything on: so it will be at every try
+            return _put_on_record(study, job, FAILED, f"all replicas stopped early; {error}")
+        raise
     if EVALUATE in job.verbs:
         _measure(study, job)
     return _put_on_record(study, job, DONE)
+
+
+def _has_only_stopped(folder: Path) -> bool:
+    record = read_record(folder)
+    summary = {} if record is None or "simulate" not in record.stages else record.stages["simulate"].summary
+    return "stopped" in summary and len(summary["stopped"]) == summary["n_replicas"]
 
 
 def _measure(study: Study, job: Job) -> None:

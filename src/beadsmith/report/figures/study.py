@@ -99,6 +99,7 @@ def draw_matrix(
     texts: list[list[str]],
     details: list[list[str]],
     unit: str,
+    largest: float | None,
     caption: str,
 ) -> Figure:
     """Return a heat map of one error: training sets below each other, test states side by side.
@@ -112,6 +113,7 @@ def draw_matrix(
     texts : What stands in each cell.
     details : What is shown above a cell under the pointer.
     unit : Unit of the numbers.
+    largest : Number at the upper end of the colours, so that several matrices can be compared.
     caption : What to look at.
     """
     plot = go.Figure()
@@ -125,6 +127,7 @@ def draw_matrix(
         hovertemplate="trained on %{y}, simulated at %{x}<br>%{customdata}<extra></extra>",
         colorscale=[[0.0, "#f3f7fb"], [0.35, "#92c5de"], [0.7, "#f4a582"], [1.0, "#b2182b"]],
         zmin=0.0,
+        zmax=largest or 1.0,
         xgap=2,
         ygap=2,
         colorbar={"thickness": 12, "outlinewidth": 0, "title": typeset_unit(unit)},
