@@ -89,7 +89,11 @@ def describe_command(study: Study, job: Job) -> str:
 
 def _divide(run: PlannedRun) -> list[tuple[tuple[str, ...], list[Stage]]]:
     """Return the verbs of each job of a run, and all stages up to its end."""
-    stages = needed_stages(run.settings, VERBS[: VERBS.index(run.last_verb) + 1])
+    last = {"result": len(VERBS), "training": VERBS.index(TRAIN) + 1, "state": VERBS.index(TRAIN)}[run.role]
+    stages = needed_stages(run.settings, VERBS[:last])
+    if run.role == "state":
+        # training on its frames can do without the rest
+        stages = [stage for stage in stages if not stage.is_optional]
     verbs = list(dict.fromkeys(stage.verb for stage in stages))
     parts: list[tuple[str, ...]] = []
     for verb in verbs:

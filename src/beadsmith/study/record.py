@@ -60,11 +60,6 @@ class PlannedRun:
     sources: tuple[str, ...] = ()
     """Names of the runs whose folders its configuration names; those come before it."""
 
-    @property
-    def last_verb(self) -> str:
-        """The last stage of it that the study needs."""
-        return {"result": "report", "state": "map", "training": "train"}[self.role]
-
 
 def plan_run(
     document: Node, name: str, options: dict[str, str], *, role: Role = "result", sources: tuple[str, ...] = ()
