@@ -121,7 +121,8 @@ def _check_sampling(settings: RunSettings) -> None:
         check_state(settings.sampling, settings.system, settings.state.to_state_point())
     except InputError as error:
         name = error.what.split()[0]
-        section = "sampling" if name in ("temperatures", "timestep") else "state"
+        sections = {"temperatures": "sampling", "timestep": "sampling", "structures": "system"}
+        section = sections.get(name, "state")
         what = error.what.replace(name, f"'{section}.{name}'", 1)
         raise InputError(what, where=f"{section}.{name}", fix=error.fix) from error
 

@@ -13,16 +13,9 @@ from jaxtyping import Float
 from openmm import app, unit
 
 from beadsmith.errors import InputError
-from beadsmith.sampling.amino_acids import (
-    BACKBONE_BASINS,
-    Atoms,
-    build_heavy_atoms,
-    closest_contact,
-    draw_backbone,
-    expand_sequence,
-    list_missing_atoms,
-)
+from beadsmith.sampling.amino_acids import expand_sequence
 from beadsmith.sampling.interactions import use_native_obc_
+from beadsmith.sampling.peptide_starts import Backbone, build_backbone, read_pdb, read_structure
 from beadsmith.sampling.peptide_topology import build_peptide_topology
 from beadsmith.sampling.systems import AtomisticSystem, ReplicaStarts
 from beadsmith.units import Unit
@@ -44,17 +37,8 @@ _WATER_FILES = {
 }
 _IMPLICIT_FILES = {"obc2": "implicit/obc2.xml", "gbn2": "implicit/gbn2.xml"}
 
-_STARTS = {"extended": (-140.0, 140.0), "helix": BACKBONE_BASINS["right-handed helix"]}
-"""phi and psi of the starts that are not random [degrees]."""
-
 _MADE_FOR_L = ("ff19SB", "charmm36")
 """Force fields whose energy maps of phi and psi (CMAP) are not those of the mirror image."""
-
-_CLASH = 0.28
-"""Distance of heavy atoms of residues that are not neighbours, below which a random start is drawn again [nm]."""
-
-_DRAWS = 200
-"""Random backbones tried for one start; the most open of them is taken if all clash."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +59,10 @@ class PeptideSettings:
     """Ends of a sequence: capped adds ACE and NME where they are not written, charged leaves NH3+ and COO-."""
     ph: float = 7.0
     """pH that decides which residues carry a proton."""
-    start: Literal["random", "extended", "helix"] = "random"
+    start: Backbone = "random"
     """Backbone of the starts of a sequence: random draws each residue from beta, polyproline II or helix."""
+    structures: tuple[str, ...] = ()
+    """PDB files of the same peptide as further starts: replicas take these and 'start' in turn."""
     chirality: Literal["L", "D"] = "L"
     """Handedness of all residues of a sequence: with D every start is the mirror image of the L peptide's, side chains
     included, and so is its distribution. Only force fields without CMAP know no left and right of their own."""
@@ -106,6 +92,7 @@ class PeptideSettings:
         if self.sequence is not None:
             self._check_sequence(self.list_residues())
         self._check_chirality()
+        self._check_structures()
         if not 0.0 <= self.ph <= 14.0:
             raise InputError(f"ph is {self.ph}, expected between 0 and 14")
         if not 0.3 <= self.padding <= 10.0:
@@ -130,6 +117,25 @@ class PeptideSettings:
             raise InputError(
                 f"chirality is D, but force_field {self.force_field} has energy maps that hold for L residues alone",
                 fix="Use ff14SB or ff99SB-ILDN.",
+            )
+
+    def _check_structures(self) -> None:
+        if not self.structures:
+            return
+        if self.pdb is not None:
+            raise InputError(
+                f"structures are {', '.join(self.structures)}, but all replicas start from the pdb '{self.pdb}'",
+                fix="Write the sequence instead of the pdb, and the pdb among the structures.",
+            )
+        if self.is_periodic:
+            raise InputError(
+                f"structures are {', '.join(self.structures)}, but in water all replicas start from one box",
+                fix="Use implicit water, for example solvent: obc2, or the pdb instead of the sequence.",
+            )
+        if self.chirality == "D":
+            raise InputError(
+                "structures are given, but chirality is D, and files are taken as they are",
+                fix="Remove one of them.",
             )
 
     def _check_sequence(self, residues: tuple[str, ...]) -> None:
@@ -160,6 +166,10 @@ class PeptideSettings:
             residues += () if residues[-1] == "NME" else ("NME",)
         return residues
 
+    def list_files(self) -> list[str]:
+        """Return the PDB files that starts are read from."""
+        return list(self.structures) if self.pdb is None else [self.pdb]
+
     def describe(self) -> str:
         """Return one line for a person: what it is made of, its force field and its solvent."""
         name = "-".join(self.list_residues()) or str(self.pdb)
@@ -182,8 +192,9 @@ def build_peptide(
 ) -> ReplicaStarts:
     """Return the OpenMM System of a peptide and the starts of its replicas.
 
-    The starts of a sequence in implicit solvent differ in their backbones; a PDB file, and a box of water, which has
-    the same number of molecules in every replica, start all replicas from the same coordinates.
+    The starts of a sequence in implicit solvent differ in their backbones, and its replicas take structures and built
+    backbones in turn; `pdb`, and a box of water, which has the same number of molecules in every replica, start all
+    replicas from the same coordinates.
 
     Parameters
     ----------
@@ -197,18 +208,18 @@ def build_peptide(
 
     Raises
     ------
-    InputError : the PDB file is missing, incomplete or has residues that the force field does not know; the cutoff
-        does not fit into the box.
+    InputError : a PDB file is missing, incomplete, of another peptide or has residues that the force field does not
+        know; the cutoff does not fit into the box.
     """
     generator = np.random.default_rng(seed)
     force_field = load_force_field(settings)
     n_built = n_starts if settings.sequence is not None and not settings.is_periodic else 1
     with _fixed_random(seed):
-        first = _read_pdb(Path(settings.pdb)) if settings.pdb is not None else _build_heavy(settings, generator)
+        first = _build_heavy(settings, 0, generator)
         variants = _add_hydrogens_(first, force_field, settings, None)
         shapes = [_to_array(first)]
-        for _ in range(n_built - 1):
-            other = _build_heavy(settings, generator)
+        for replica in range(1, n_built):
+            other = _build_heavy(settings, replica, generator)
             _add_hydrogens_(other, force_field, settings, variants)
             shapes.append(_to_array(other))
         n_solute = first.topology.getNumAtoms()
@@ -285,55 +296,14 @@ def create_system(
     return system
 
 
-def _build_heavy(settings: PeptideSettings, generator: np.random.Generator) -> app.Modeller:
-    residues = settings.list_residues()
-    if settings.start == "random":
-        chain = max(_draw_chains(residues, generator), key=lambda one: min(closest_contact(one), _CLASH))
-    else:
-        chain = build_heavy_atoms(residues, np.tile(_STARTS[settings.start], (len(residues), 1)))
-    topology = app.Topology()
-    entry = topology.addChain()
-    for code, atoms in zip(residues, chain, strict=True):
-        residue = topology.addResidue(code, entry)
-        for name in atoms:
-            topology.addAtom(name, app.Element.getBySymbol(name[0]), residue)
-    topology.createStandardBonds()
-    points = np.array([point for atoms in chain for point in atoms.values()])
-    return app.Modeller(topology, [openmm.Vec3(*point) for point in points.tolist()] * unit.nanometer)
-
-
-def _draw_chains(residues: tuple[str, ...], generator: np.random.Generator) -> Iterator[Atoms]:
-    """Give random chains up to the first without a clash."""
-    for _ in range(_DRAWS):
-        chain = build_heavy_atoms(residues, draw_backbone(residues, generator))
-        yield chain
-        if closest_contact(chain) >= _CLASH:
-            return
-
-
-def _read_pdb(path: Path) -> app.Modeller:
-    if not path.is_file():
-        raise InputError(f"pdb is '{path}', which is no file", fix="Check the path; it starts from the working folder.")
-    try:
-        structure = app.PDBFile(str(path))
-    except Exception as error:  # OpenMM raises whatever its parser meets
-        raise InputError(f"'{path}' cannot be read as a PDB file: {error}") from error
-    modeller = app.Modeller(structure.topology, structure.positions)
-    modeller.deleteWater()
-    hydrogens = [atom for atom in modeller.topology.atoms() if atom.element is app.element.hydrogen]
-    modeller.delete(hydrogens)
-    if modeller.topology.getNumAtoms() == 0:
-        raise InputError(f"'{path}' holds no atoms besides water and hydrogens")
-    for residue in modeller.topology.residues():
-        missing = list_missing_atoms(residue.name, {atom.name for atom in residue.atoms()})
-        if missing:
-            raise InputError(
-                f"residue {residue.name} {residue.id} of chain '{residue.chain.id}' lacks the atoms "
-                f"{', '.join(missing)}",
-                where=f"file '{path}'",
-                fix="Complete it first, for example with PDBFixer.",
-            )
-    return modeller
+def _build_heavy(settings: PeptideSettings, replica: int, generator: np.random.Generator) -> app.Modeller:
+    """Return the heavy atoms at the start of a replica."""
+    if settings.pdb is not None:
+        return read_pdb(Path(settings.pdb))
+    turn = replica % (len(settings.structures) + 1)
+    if turn < len(settings.structures):
+        return read_structure(settings.list_residues(), Path(settings.structures[turn]))
+    return build_backbone(settings.list_residues(), settings.start, generator)
 
 
 def _add_hydrogens_(

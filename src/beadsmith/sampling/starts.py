@@ -76,7 +76,8 @@ def measure_system(system: SystemChoice) -> SystemSize:
         topology = describe_liquid(system)
         return SystemSize(topology=topology, n_simulated=topology.n_sites)
     if not system.is_periodic or system.save == "all":
-        atoms = build_peptide(system, n_starts=1, seed=0, cutoff=0.0).atoms
+        # all structures are read, so that a check finds a bad one before the run does
+        atoms = build_peptide(system, n_starts=1 + len(system.structures), seed=0, cutoff=0.0).atoms
         return SystemSize(topology=atoms.topology, n_simulated=atoms.topology.n_sites)
     atoms = build_peptide(replace(system, solvent="vacuum", ionic_strength=0.0), n_starts=1, seed=0).atoms
     centre = 0.5 * (atoms.positions.min(axis=0) + atoms.positions.max(axis=0))
@@ -90,15 +91,15 @@ def measure_system(system: SystemChoice) -> SystemSize:
 
 def list_structures(system: SystemChoice | None) -> list[str]:
     """Return the files that a system is read from."""
-    return [system.pdb] if isinstance(system, PeptideSettings) and system.pdb is not None else []
+    return system.list_files() if isinstance(system, PeptideSettings) else []
 
 
 def check_state(settings: SamplingSettings, system: SystemChoice, state_point: StatePoint) -> None:
-    """Refuse a density or pressure that the system cannot have, and a timestep that its bonds do not allow.
+    """Refuse a state that the system cannot have, starts without replicas, and a timestep that its bonds do not allow.
 
     Raises
     ------
-    InputError : the state or the timestep does not fit the system.
+    InputError : the state, the number of replicas or the timestep does not fit the system.
     """
     if state_point.density is not None and state_point.pressure is not None:
         raise InputError("a run has either a density or a pressure, but both are given", fix="Remove one of them.")
@@ -115,6 +116,12 @@ def check_state(settings: SamplingSettings, system: SystemChoice, state_point: S
         raise InputError(
             f"pressure is given, but a peptide with solvent {system.solvent} has no box",
             fix="Remove it, or use solvent: tip3p.",
+        )
+    if system.structures and len(system.structures) >= settings.replicas:
+        raise InputError(
+            f"structures are {len(system.structures)}, but replicas {settings.replicas}: none would start from the "
+            f"{system.start} backbone",
+            fix=f"Set sampling.replicas to {len(system.structures) + 1} or more, or start all from one file with pdb.",
         )
     longest = 0.002 if settings.has_heavy_hydrogens else 0.001
     if system.constraints == "none" and settings.timestep > longest + 1e-9:
