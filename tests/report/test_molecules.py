@@ -104,9 +104,9 @@ def test_curves_have_bands_and_means_their_errors(html, evaluation):
     curves = sum(trace.get("mode") == "lines" and trace.get("fill") is None for trace in plot["data"])
     assert bands == curves == 3 * 8
     rows = rows_of(compose_molecules(evaluation), "Bonds, angles and dihedrals")
-    assert "±" in rows["bond C–CA"]["mean, network"]
-    assert rows["dihedral C–CA–N–C"]["mean, network"] == "–"
-    assert "±" in rows["dihedral C–CA–N–C"]["JS [nat], network"]
+    assert "±" in rows["bond C–CA [nm]"]["mean, network"]
+    assert rows["dihedral C–CA–N–C [°]"]["mean, network"] == "–"
+    assert "±" in rows["dihedral C–CA–N–C [°]"]["JS [nat], network"]
 
 
 def test_too_many_curves_are_drawn_from_the_most_different_on(evaluation):

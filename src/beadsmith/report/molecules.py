@@ -1,10 +1,11 @@
 """The part of the report on molecules of several beads: free energies, populations, coordinates and slow motions."""
 
+import re
 from typing import Any
 
 from beadsmith.report.figures.molecules import MOST_CURVES, draw_basins, draw_curves, draw_surface, draw_timescales
 from beadsmith.report.figures.style import NAMES, Figure
-from beadsmith.report.numbers import MISSING, format_measurement, format_number, typeset_kind
+from beadsmith.report.numbers import MISSING, format_measurement, format_number, typeset_kind, typeset_unit
 from beadsmith.report.tables import Table
 
 
@@ -135,14 +136,14 @@ def _tabulate_basins(measured: dict[str, dict[str, Any]], compared: dict[str, di
 def _tabulate_curves(
     measured: dict[str, dict[str, Any]], compared: dict[str, dict[str, Any]], key: str, title: str
 ) -> Table:
-    """Return means and divergences of one group of coordinates."""
+    """Return means and divergences of one group of coordinates, with the unit in the title of the row."""
     what = {"coordinates": "Molecular coordinates", "bonded": "Bonds, angles and dihedrals"}[key]
     rows = []
-    for name in measured["reference"][key]:
-        means = [format_measurement(entry[key].get(name, {}).get("mean")) for entry in measured.values()]
+    for name, own in measured["reference"][key].items():
+        means = [format_measurement(run[key].get(name, {}).get("mean"), unit=False) for run in measured.values()]
         found = {run: entry[key][name] for run, entry in compared.items() if name in entry[key]}
         cells = _divergence_cells(found, "jensen_shannon")[: len(found) + 2] if found else []
-        rows.append((typeset_kind(name), *means, *cells))
+        rows.append((_title_curve(name, own["unit"]), *means, *cells))
     header = ["coordinate", *(f"mean, {NAMES[name]}" for name in measured)]
     if compared:
         header += [*(f"JS [nat], {NAMES[name]}" for name in compared), _chance_title(compared), "halves, reference"]
@@ -152,6 +153,13 @@ def _tabulate_curves(
         header=tuple(header),
         rows=tuple(rows),
     )
+
+
+def _title_curve(name: str, unit: str) -> str:
+    """Return a coordinate with its unit; the numbers of residues stay on one line."""
+    text = re.sub(r"(\d)–(\d)", "\\1\u2060–\u2060\\2", typeset_kind(name))
+    unit = {"degree": "°"}.get(unit, typeset_unit(unit))
+    return f"{text} [{unit}]" if unit else text
 
 
 def _order_curves(measured: dict[str, dict[str, Any]], compared: dict[str, dict[str, Any]], key: str) -> list[str]:
