@@ -55,6 +55,22 @@ def test_chance_is_what_a_molecule_without_a_hand_shows():
     assert chance == pytest.approx(divergence, rel=0.25)
 
 
+def test_copies_that_never_turn_over_make_as_much_chance_as_there_are_copies():
+    # forty butanes, each in its gauche state of either sign for all frames
+    topology = build_chain(4, n_molecules=40, type_names=("A",))
+    values = []
+    for seed in range(12):
+        generator = np.random.default_rng(seed)
+        signs = np.where(generator.random(40) < 0.5, -1.0, 1.0)
+        shapes = [make_backbone(sign * generator.normal(65.0, 5.0, 60), np.zeros(60))[:, :4] for sign in signs]
+        (found,) = measure(np.concatenate(shapes, axis=1), topology, labels="ABBA")
+        values.append((found.divergence.value, found.chance))
+    divergence, chance = np.mean(values, axis=0)
+    # one over 2 N; the divergence of twelve samples, a chi square of one degree each, is known to 40 %
+    assert chance == pytest.approx(1.0 / 80.0, rel=0.2)
+    assert divergence == pytest.approx(chance, rel=0.8)
+
+
 def test_dihedrals_of_equal_surroundings_are_pooled_so_that_a_mirror_plane_is_no_hand():
     # A B C B A, both ends turned by +60 and −60 degrees: the molecule is its own mirror image, read backwards
     generator = np.random.default_rng(3)

@@ -20,6 +20,7 @@ from beadsmith.analysis.graph_symmetry import refine_until_stable
 from beadsmith.analysis.internal import dihedrals
 from beadsmith.topology import MoleculeKind, Topology
 
+_FEWEST_COPIES = 8
 _SURFACE_BINS = 24
 _CURVE_BINS = 36
 
@@ -40,7 +41,7 @@ class Asymmetry:
     """Jensen-Shannon divergence of the distribution and its reflection [nats]: 0 for molecules without a hand, ln 2
     where the two never meet."""
     chance: float | None
-    """What a distribution without a hand would show in a data set of this length [nats]; None if unknown."""
+    """What a distribution without a hand would show in a data set of this size [nats]; None if unknown."""
     mean_over_deviation: float | None
     """|mean| over the standard deviation of a single coordinate that is no angle."""
     edges: Float[np.ndarray, "edges"]
@@ -88,16 +89,22 @@ def measure_asymmetries(
     frames : Blocks and weights of the frames.
     """
     named = {entry.name: entry for entry in find_peptide_coordinates(topology, molecules) if entry.is_odd}
-    found = []
+    found, n_copies = [], molecules.n_molecules
     for name, phi in named.items():
         psi = named.get(name.replace("phi", "psi", 1)) if name.startswith("phi") else None
         if psi is not None:
-            found.append(_compare((phi, psi), positions, frames))
-    found += [_compare((entry,), positions, frames) for name, entry in named.items() if name.startswith("CA dihedral")]
+            found.append(_compare((phi, psi), positions, frames, n_copies))
+    found += [
+        _compare((entry,), positions, frames, n_copies)
+        for name, entry in named.items()
+        if name.startswith("CA dihedral")
+    ]
     if not found:
-        found = [_compare((entry,), positions, frames) for entry in _pool_dihedrals(topology, molecules, labels)]
+        found = [
+            _compare((entry,), positions, frames, n_copies) for entry in _pool_dihedrals(topology, molecules, labels)
+        ]
     chains = [entry for entry in find_shape_coordinates(topology, molecules) if entry.is_odd]
-    found += [_compare((entry,), positions, frames) for entry in chains]
+    found += [_compare((entry,), positions, frames, n_copies) for entry in chains]
     return tuple(sorted(found, key=lambda entry: -entry.divergence.value))
 
 
@@ -134,7 +141,10 @@ def _make_dihedral(sites: str, terms: Int[np.ndarray, "terms 4"]) -> Coordinate:
 
 
 def _compare(
-    coordinates: tuple[Coordinate, ...], positions: Float[np.ndarray, "frames sites 3"], frames: FrameBlocks
+    coordinates: tuple[Coordinate, ...],
+    positions: Float[np.ndarray, "frames sites 3"],
+    frames: FrameBlocks,
+    n_copies: int,
 ) -> Asymmetry:
     """Return how far the joint distribution of one or two odd coordinates is from its reflection."""
     n_bins = _SURFACE_BINS if len(coordinates) == 2 else _CURVE_BINS
@@ -146,14 +156,40 @@ def _compare(
         flat = flat * n_bins + find_bins(series, edges)
     shape = (n_bins,) * len(coordinates)
     counts = count_samples(flat, shape, frames)
-    halves = measure_halves(counts)
     is_angle = coordinates[0].is_periodic
     return Asymmetry(
         names=tuple(coordinate.name for coordinate in coordinates),
         unit=coordinates[0].unit,
         divergence=measure_asymmetry(counts, tuple(range(len(shape)))),
-        chance=None if halves is None else _CHANCE_OF_HALVES * halves.value,
+        chance=_expect_by_chance(flat, counts, frames, n_copies),
         mean_over_deviation=None if is_angle else float(abs(values[0].mean()) / max(float(values[0].std()), 1e-12)),
         edges=edges,
         counts=counts,
     )
+
+
+def _expect_by_chance(
+    flat: Int[np.ndarray, "frames samples"], counts: BlockCounts, frames: FrameBlocks, n_copies: int
+) -> float | None:
+    """Return what chance makes of a distribution without a hand: the larger of what time and the copies say.
+
+    In time, from the two halves of the frames. In a run too short for molecules to turn over these are alike, but each
+    copy keeps shapes of its own: ⅛ Σ var(p_b − p_b′)/p_b, b′ the reflection of bin b, with the variance of the mean
+    from the spread of the copies.
+    """
+    halves = measure_halves(counts)
+    found = [] if halves is None else [_CHANCE_OF_HALVES * halves.value]
+    if n_copies >= _FEWEST_COPIES:
+        shape = counts.counts.shape[1:]
+        n_bins = int(np.prod(shape))
+        copy = np.repeat(np.arange(n_copies), flat.shape[1] // n_copies)
+        weight = np.broadcast_to(frames.weight[:, None], flat.shape)
+        sums = np.bincount((copy * n_bins + flat).ravel(), weights=weight.ravel(), minlength=n_copies * n_bins)
+        of_copies = sums.reshape(n_copies, *shape) / (sums.sum() / n_copies)
+        axes = tuple(range(1, len(shape) + 1))
+        difference = of_copies - np.flip(of_copies, axis=axes)
+        mean = of_copies.mean(axis=0)
+        both = 0.5 * (mean + np.flip(mean))
+        variance = difference.var(axis=0, ddof=1) / n_copies
+        found.append(0.125 * float(np.sum(variance[both > 0.0] / both[both > 0.0])))
+    return max(found, default=None)

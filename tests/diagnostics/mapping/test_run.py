@@ -216,6 +216,18 @@ def test_a_hand_that_chance_could_make_is_a_warning_to_sample_longer(tmp_path):
     assert LOST not in checks
 
 
+def test_too_short_a_run_of_molecules_without_stereocentres_is_no_failure(tmp_path):
+    # all frames of glycine are of one hand: it would have to turn over first
+    trajectory = make_capped("core", n_frames=500)
+    checks, _ = judge(write_map(tmp_path / "gly.h5", trajectory, describe_alanine(5)))
+    assert checks[HANDS]["status"] == "fail"
+    topology = replace(trajectory.topology, residue_names=("ACE", "GLY", "NME"))
+    glycine = replace(trajectory, topology=topology)
+    checks, _ = judge(write_map(tmp_path / "gly.h5", glycine, describe_alanine(5, is_glycine=True)))
+    assert checks[HANDS]["status"] == "warn"
+    assert "Sample longer" in checks[HANDS]["remedy"]
+
+
 def test_few_samples_close_beads_and_missing_repulsion_are_reported(tmp_path):
     trajectory = make_capped("core", n_frames=40)
     trajectory.positions[3, 4] = trajectory.positions[3, 0] + 0.02

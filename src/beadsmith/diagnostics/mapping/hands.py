@@ -40,7 +40,9 @@ class _Hand:
 
 def check_hands(molecules: tuple[MoleculeSurvey, ...], model: ModelKnowledge) -> list[MappingVerdict]:
     """Return the verdicts on hands; none where no molecule has the four beads that a hand takes."""
-    hands = [_look(entry) for entry in molecules if len(entry.beads) >= _FEWEST_BEADS and entry.asymmetries]
+    has_centres = any(entry.n_stereocentres or not entry.has_atoms for entry in molecules)
+    looked_at = [entry for entry in molecules if len(entry.beads) >= _FEWEST_BEADS and entry.asymmetries]
+    hands = [_look(entry, has_centres=has_centres) for entry in looked_at]
     verdicts = [_judge_hand(hands, model)] if hands else []
     verdicts += _judge_lost(molecules, hands, model)
     return [*verdicts, *_judge_inversion(molecules)]
@@ -51,13 +53,18 @@ def locked_centres(molecule: MoleculeSurvey) -> list[str]:
     return [name for name, centre in molecule.centres.items() if centre.is_locked]
 
 
-def _look(molecule: MoleculeSurvey) -> _Hand:
-    """Return the verdict on one map alone, from its most asymmetric distribution."""
+def _look(molecule: MoleculeSurvey, *, has_centres: bool) -> _Hand:
+    """Return the verdict on one map alone, from its most asymmetric distribution.
+
+    Where no atom of the whole system is a stereocentre, too short a run explains an asymmetry better than a hand.
+    """
     worst = molecule.asymmetries[0]
     has_hand, is_known = _has_hand(worst)
-    status: Status = "pass" if has_hand is False and is_known else "warn"
-    if has_hand is not False:
-        is_locked = bool(locked_centres(molecule))
+    if not has_centres:
+        is_known = not has_hand
+    is_locked = bool(locked_centres(molecule))
+    status: Status = "pass" if is_known else "warn"
+    if has_centres and has_hand is not False:
         status = "pass" if is_locked else "fail" if has_hand else "warn"
     return _Hand(molecule=molecule, status=status, value=worst.divergence.value, what=worst.label, is_known=is_known)
 
@@ -81,7 +88,9 @@ def _judge_hand(hands: list[_Hand], model: ModelKnowledge) -> MappingVerdict:
         f"Divergence of the distribution of {worst.what} from its reflection: 0 for molecules without a hand, "
         "0.69 for those that never look like their mirror image. Energies of distances and angles are the same for both"
     )
-    if locked and worst.value > ASYMMETRY[1]:
+    if not worst.is_known:
+        meaning += ". Too few frames, in which molecules have not turned over often enough, explain it as well."
+    elif locked and worst.value > ASYMMETRY[1]:
         meaning += f"; here the beads around {locked[0]} keep them apart."
     else:
         meaning += ", so a simulation shows both in equal parts."
@@ -90,7 +99,7 @@ def _judge_hand(hands: list[_Hand], model: ModelKnowledge) -> MappingVerdict:
         "beads that carry the hand, such as mapping.beads: backbone_cb."
     )
     if not worst.is_known:
-        remedy = f"Sample longer: by chance alone these frames could look like this. {remedy}"
+        remedy = f"Sample longer; if it stays, the molecule has a hand. {remedy}"
     check = Check(
         name="hand of the molecules",
         status=worst.status,

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from beadsmith.analysis.atom_graph import AtomGraph, find_lost_stereocentres, label_beads, read_atom_graph
+from beadsmith.analysis.atom_graph import (
+    AtomGraph,
+    find_lost_stereocentres,
+    find_stereocentres,
+    label_beads,
+    read_atom_graph,
+)
 from beadsmith.analysis.blocks import divide_frames
 from beadsmith.analysis.exchanges import Exchange, find_exchanges
 from beadsmith.analysis.force_noise import ForceNoise, measure_force_noise
@@ -68,6 +74,8 @@ class MoleculeSurvey:
     """Distributions against their reflections, the most different first."""
     centres: dict[str, CentreMeasurement]
     """Signed improper of each bead with three or more bonded beads, all different chemically."""
+    n_stereocentres: int
+    """Stereocentres of the atoms; 0 where the atoms are not known."""
     lost: tuple[str, ...]
     """Stereocentres of the atoms whose hand the beads cannot show."""
     noise: tuple[ForceNoise, ...]
@@ -113,6 +121,7 @@ def survey_molecule(
         labels=_survey_labels(samples, types, labels, bonds, atoms) if n_beads > 1 else None,
         asymmetries=asymmetries,
         centres=_measure_centres(frames, whole, kind, labels, bonds) if n_beads > 1 else {},
+        n_stereocentres=0 if atoms is None else len(find_stereocentres(atoms)),
         lost=() if atoms is None else tuple(atoms.names[k] for k in find_lost_stereocentres(atoms, bonds)),
         noise=measure_force_noise(samples, frames.forces[:, sites].reshape(-1, n_beads, 3), bonds),
         n_labels=tuple(types.count(name) * len(sites) for name in types),
