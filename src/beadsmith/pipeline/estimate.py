@@ -54,7 +54,7 @@ _SECONDS_PER_ATOM_VIRIAL = 6e-5
 _SECONDS_PER_ATOM_MAPPED = 1.5e-6
 """Both passes over one frame."""
 
-_SECONDS_PER_BEAD_DIAGNOSED = 5e-6
+_SECONDS_PER_BEAD_DIAGNOSED = 2.5e-6
 """All measures on one bead of a frame."""
 
 _SECONDS_PER_PAIR_FITTED = 4e-7
