@@ -5,7 +5,7 @@ import pytest
 from beadsmith.diagnostics.pressure import check_trained_pressure, is_pressure_trained
 
 
-def make_training(errors, *, virials=1.0, volume_term="none"):
+def make_training(errors, *, virials=1.0, volume_term=None):
     """Return what a training says about virials: pressure errors [bar] by model, each with a standard error of 10."""
     models = {
         name: {
@@ -33,14 +33,19 @@ def test_the_term_of_the_volume_has_the_last_word():
         "network": 80.0,
         "network_with_volume_term": 2.0,
     }
-    (check,) = check_trained_pressure(make_training(errors, volume_term="linear"))
+    (check,) = check_trained_pressure(make_training(errors, volume_term={"method": "labels"}))
     assert check.value == 2.0
 
 
 def test_pair_splines_alone_are_judged_with_their_term():
     errors = {"pair_spline": 3000.0, "pair_spline_with_volume_term": 1.0}
-    (check,) = check_trained_pressure(make_training(errors, virials=0.0, volume_term="linear"))
+    (check,) = check_trained_pressure(make_training(errors, virials=0.0, volume_term={"method": "labels"}))
     assert check.value == 1.0
+
+
+def test_a_term_fitted_to_simulations_is_not_judged_on_frames_of_the_reference():
+    errors = {"network": 1.0, "network_with_volume_term": 120.0}
+    assert check_trained_pressure(make_training(errors, volume_term={"method": "simulation"})) == []
 
 
 def test_without_virials_in_the_training_there_is_nothing_to_judge():
@@ -48,4 +53,4 @@ def test_without_virials_in_the_training_there_is_nothing_to_judge():
     assert check_trained_pressure(make_training({}) | {"virials": None}) == []
     assert check_trained_pressure({}) == []
     assert not is_pressure_trained({})
-    assert is_pressure_trained(make_training({}, virials=0.0, volume_term="quadratic"))
+    assert is_pressure_trained(make_training({}, virials=0.0, volume_term={"method": "labels"}))

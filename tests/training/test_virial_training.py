@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from beadsmith.analysis.thermodynamics import measure_mean, pressures
 from beadsmith.batch import build_batch
 from beadsmith.energy import predict
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField, load_force_field
-from beadsmith.io.h5md import write_trajectory
+from beadsmith.io.h5md import read_trajectory, write_trajectory
 from beadsmith.neighbors import find_pairs
 from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.kinds import build_network
 from beadsmith.networks.mace import MaceSettings
 from beadsmith.networks.schnet import SchnetSettings
 from beadsmith.priors.fit import PriorSettings
+from beadsmith.simulation.run import simulate
 from beadsmith.thermal_form import ThermalForm
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import load_example, prepare_frames, segment_labels, split_by_use
@@ -29,6 +31,8 @@ from beadsmith.training.labels import LabelSettings, check_kinds
 from beadsmith.training.loop import fit_network
 from beadsmith.training.settings import TrainingSettings
 from beadsmith.training.virial_labels import measure_virials
+from beadsmith.training.volume_settings import PressureRunSettings, VolumeTermSettings
+from beadsmith.units import BAR
 from example_chains import make_chains
 from example_force_fields import make_force_field
 from example_force_matching import CUTOFF, DensityNetwork, make_labelled_liquid, make_wall
@@ -193,16 +197,16 @@ def test_the_log_says_what_each_kind_of_label_adds_to_the_loss(tmp_path):
 NETWORK = HipnnSettings(n_features=4, n_sensitivities=5, n_atom_layers=1, cutoff=0.6, soft_min=0.24, soft_max=0.5)
 QUICK = TrainingSettings(
     epochs=2, learning_rate=0.01, averaging=0.9, noise_floor_fractions=(), labels=LabelSettings(virials=1.0),
-    volume_term="linear",
+    volume_term=VolumeTermSettings(),
 )  # fmt: skip
 
 
-def run(folder, trajectory, settings=QUICK, network=NETWORK):
+def run(folder, trajectory, settings=QUICK, network=NETWORK, **options):
     """Train in a folder."""
     write_trajectory(folder / "mapped.h5", trajectory, {"aggregation": "optimal"})
     return train(
         settings, network, PriorSettings(cutoff=0.6, n_intervals=6, n_blocks=3), (folder / "mapped.h5",),
-        folder / "force_field", baseline_output=folder / "pair_spline", seed=3, identity="a",
+        folder / "force_field", baseline_output=folder / "pair_spline", seed=3, identity="a", **options,
     )  # fmt: skip
 
 
@@ -224,10 +228,49 @@ def test_training_reports_virials_and_writes_the_term_of_the_volume(tmp_path):
     assert summary["labels"][0]["labels"]["virials"]["noise"] > 0.0
 
 
+def test_a_term_of_the_volume_can_be_fitted_to_simulations_and_goes_on_after_a_kill(tmp_path):
+    """Pair splines alone: the term makes up for what their own simulation at the same volume shows."""
+    term = VolumeTermSettings(
+        method="simulation", simulation=PressureRunSettings(equilibration=0.5, duration=3.0, save_interval=0.1)
+    )
+    settings = replace(QUICK, labels=LabelSettings(), volume_term=term, checkpoint_interval=0.0)
+    trajectory = make_virial_liquid(9, noise=20.0, n_frames=50)
+    # as if 3000 bar came from what was mapped out
+    outer = 3000.0 * BAR * trajectory.volumes()[:, None, None] * np.eye(3)
+    trajectory = replace(trajectory, virial=trajectory.virial + outer)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done, total, note=""):
+        if "pressure of pair_spline: 2" in note:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path, trajectory, settings, network=None, progress=kill)
+    assert list((tmp_path / "training.checkpoint").glob("pressure-pair_spline-0.h5.parts/*"))
+    summary = run(tmp_path, trajectory, settings, network=None)
+    assert not (tmp_path / "training.checkpoint").exists()
+    (tmp_path / "again").mkdir()
+    whole = run(tmp_path / "again", trajectory, settings, network=None)
+    assert summary["volume_term"] == whole["volume_term"]
+    added = summary["volume_term"]["pair_spline"]["pressure"]
+    force_field = load_force_field(tmp_path / "force_field")
+    simulate(
+        force_field, trajectory, term.simulation.to_simulation(), tmp_path / "s.h5", temperature=300.0, seed=77,
+        identity="t",
+    )  # fmt: skip
+    seen = read_trajectory(tmp_path / "s.h5")
+    own, known = (measure_mean(pressures(t) / BAR, unit="bar", segment=t.segment) for t in (seen, trajectory))
+    error = np.sqrt(own.standard_error**2 + known.standard_error**2 + added["error"] ** 2)
+    assert abs(added["value"]) > 5.0 * error
+    assert abs(own.value - known.value) < 4.0 * error
+
+
 def test_a_force_field_is_continued_without_its_term_of_the_volume(tmp_path):
     trajectory = make_virial_liquid(6, noise=20.0, virial_noise=20.0)
     run(tmp_path, trajectory)
-    again = replace(QUICK, epochs=0, volume_term="none")
+    again = replace(QUICK, epochs=0, volume_term=None)
     train(
         again, NETWORK, PriorSettings(cutoff=0.6, n_intervals=6, n_blocks=3), (tmp_path / "mapped.h5",),
         tmp_path / "again", baseline_output=tmp_path / "spline", seed=3, identity="b", start=tmp_path / "force_field",
@@ -246,7 +289,7 @@ def test_virial_labels_without_virials_are_refused(tmp_path):
     bare = replace(make_virial_liquid(8), virial=None)
     with pytest.raises(InputError, match=r"'training.labels.virials' is 1, but no mapped trajectory has virials"):
         check_kinds(LabelSettings(virials=1.0), ThermalForm(), (bare,))
-    with pytest.raises(InputError, match=r"'training.volume_term' is linear, but not every mapped trajectory"):
+    with pytest.raises(InputError, match=r"'training.volume_term' is given, but not every mapped trajectory"):
         run(tmp_path, bare)
 
 

@@ -14,7 +14,13 @@ from beadsmith.neighbors import find_pairs
 from beadsmith.priors.volume import VolumeTerm
 from beadsmith.training.data import segment_labels
 from beadsmith.training.virial_labels import predict_virials
-from beadsmith.training.volume_fit import check_volume_term, fit_volume_term
+from beadsmith.training.volume_fit import (
+    MissingPressure,
+    check_volume_term,
+    find_missing_pressure,
+    fit_volume_term,
+)
+from beadsmith.training.volume_settings import VolumeTermSettings
 from beadsmith.units import BAR
 from example_force_fields import SoftPair, make_force_field, make_liquid
 
@@ -30,15 +36,14 @@ def make_labelled(spacing, *, term=None, noise=0.0, n_frames=60, seed=0):
     return replace(frames, virial=virials + drawn[:, None, None] * np.eye(3))
 
 
-def fit(kind, *trajectories):
+def fit(order, *trajectories):
     rows = np.concatenate(
         [np.stack([np.full(t.n_frames, k), np.arange(t.n_frames)], axis=1) for k, t in enumerate(trajectories)]
     )
     labels = segment_labels(trajectories, rows)
-    check_volume_term(kind, trajectories)
-    return fit_volume_term(
-        MODEL, trajectories, rows, labels, kind, cutoff=0.5, dtype=torch.float64
-    )  # fmt: skip
+    check_volume_term(VolumeTermSettings(order=order), trajectories)
+    missing = find_missing_pressure(MODEL, trajectories, rows, labels, cutoff=0.5, dtype=torch.float64)
+    return fit_volume_term(MODEL, missing, order=order)
 
 
 def mean_pressure(force_field, trajectory):
@@ -50,17 +55,15 @@ def mean_pressure(force_field, trajectory):
 
 def test_the_mean_pressure_on_the_frames_becomes_that_of_their_labels():
     trajectory = make_labelled(0.35, term=VolumeTerm((9.0,), reference_volume=0.04), noise=30.0)
-    corrected, summary = fit("linear", trajectory)
+    corrected, summary = fit(1, trajectory)
     labels = np.mean(np.trace(trajectory.virial, axis1=1, axis2=2) / (3.0 * trajectory.volumes())) / BAR
     assert mean_pressure(corrected, trajectory) == pytest.approx(labels, abs=1e-6)
     assert summary["pressure"]["value"] == pytest.approx(labels - mean_pressure(MODEL, trajectory), abs=1e-6)
-    assert summary["n_frames"] == 60
+    assert summary["n_points"] == 60
 
 
 def test_the_error_of_the_pressure_is_that_of_the_mean_of_its_noise():
-    found = [
-        fit("linear", make_labelled(0.35, noise=30.0, n_frames=40, seed=seed))[1]["pressure"] for seed in range(12)
-    ]
+    found = [fit(1, make_labelled(0.35, noise=30.0, n_frames=40, seed=seed))[1]["pressure"] for seed in range(12)]
     errors = np.array([entry["error"] for entry in found])
     volume = float(make_liquid(spacing=0.35).volumes()[0])
     expected = 30.0 / volume / BAR / np.sqrt(40)
@@ -72,7 +75,7 @@ def test_the_error_of_the_pressure_is_that_of_the_mean_of_its_noise():
 def test_two_densities_give_back_a_quadratic_term_within_3_standard_errors():
     truth = VolumeTerm((9.0, 60.0), reference_volume=0.045)
     trajectories = [make_labelled(s, term=truth, noise=10.0, seed=k) for k, s in enumerate((0.345, 0.365))]
-    corrected, summary = fit("quadratic", *trajectories)
+    corrected, summary = fit(2, *trajectories)
     term = corrected.prior[-1]
     volumes = torch.tensor([0.041, 0.0445, 0.0485], dtype=torch.float64)
     # P is linear in V: the polynomial may be written about any volume
@@ -84,20 +87,45 @@ def test_two_densities_give_back_a_quadratic_term_within_3_standard_errors():
 
 def test_forces_do_not_change():
     trajectory = make_labelled(0.35, noise=30.0)
-    corrected, _ = fit("linear", trajectory)
+    corrected, _ = fit(1, trajectory)
     batch = build_batch(trajectory, np.array([0]), dtype=torch.float64)
     pairs = find_pairs(batch, 0.5)
     assert torch.equal(predict(corrected, batch, pairs).forces, predict(MODEL, batch, pairs).forces)
 
 
+def test_runs_of_known_variance_give_back_a_quadratic_term_with_its_errors():
+    """Three volumes, two coefficients: errors are those of weighted least squares."""
+    truth = VolumeTerm((9.0, 60.0), reference_volume=0.045)
+    volumes, sigma = np.array([0.042, 0.045, 0.05]), np.array([1.0, 0.5, 2.0])
+    exact = truth.pressure(torch.from_numpy(volumes)).numpy()
+    generator, found = np.random.default_rng(2), []
+    for _ in range(200):
+        noisy = exact + sigma * generator.normal(size=3)
+        missing = MissingPressure(volume=volumes, pressure=noisy, variance=sigma**2)
+        corrected, summary = fit_volume_term(MODEL, missing, order=2)
+        at_reference = torch.tensor([summary["reference_volume"]["value"]], dtype=torch.float64)
+        wrong = float(corrected.prior[-1].pressure(at_reference)[0] - truth.pressure(at_reference)[0])
+        found.append(wrong / (summary["pressure"]["error"] * BAR))
+    # 200 normal values of variance 1: their mean square is known to 0.1
+    assert np.mean(np.square(found)) == pytest.approx(1.0, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"), [({"order": 0}, "order"), ({"order": 3}, "order"), ({"method": "a"}, "method")]
+)
+def test_settings_that_fit_nothing_are_refused(values, name):
+    with pytest.raises(InputError, match=f"'{name}'"):
+        VolumeTermSettings(**values)
+
+
 def test_one_density_determines_no_slope():
-    with pytest.raises(InputError, match=r"quadratic, but the volumes of the data differ by .* only"):
-        fit("quadratic", make_labelled(0.35))
+    with pytest.raises(InputError, match=r"order' is 2, but the volumes of the data differ by .* only"):
+        fit(2, make_labelled(0.35))
 
 
 @pytest.mark.parametrize("missing", ["virial", "cell"])
 def test_data_without_virials_or_cell_are_refused(missing):
     trajectory = replace(make_labelled(0.35), **{missing: None})
     with pytest.raises(InputError, match="not every mapped trajectory has virials and a periodic cell"):
-        fit("linear", trajectory)
-    check_volume_term("none", (trajectory,))
+        fit(1, trajectory)
+    check_volume_term(None, (trajectory,))

@@ -297,7 +297,7 @@ def _check_pressure(comparison: dict[str, Any], simulated: dict[str, Any], has_v
             threshold=f"within ±{limit:.3g}",
             meaning=f"Pressure of the simulation ({found['value']:.0f} bar) minus that of the reference. {reason}",
             remedy="Use this model at constant volume only, or train with 'labels: {virials: 1}'; what is left may be "
-            "taken off with 'training.volume_term: linear'.",
+            "taken off with 'training.volume_term: {method: simulation}'.",
         )
     ]
 
@@ -323,7 +323,7 @@ def _check_density(comparison: dict[str, Any], simulated: dict[str, Any], refere
             meaning=f"Density of the simulation at {applied['value']:.4g} bar minus that of the reference "
             f"({known['value']:.4g} g/cm^3).",
             remedy="Train with virial labels ('labels: {virials: 1}'), or take what is left of the pressure off with "
-            "'training.volume_term: linear'.",
+            "'training.volume_term: {method: simulation}'.",
         )
     ]
 

@@ -14,17 +14,19 @@ def is_pressure_trained(training: dict[str, Any]) -> bool:
     training : What `beadsmith.training.fit.train` returned; may be empty.
     """
     settings = training.get("settings", {})
-    return settings.get("labels", {}).get("virials", 0.0) > 0.0 or settings.get("volume_term", "none") != "none"
+    return settings.get("labels", {}).get("virials", 0.0) > 0.0 or settings.get("volume_term") is not None
 
 
 def check_trained_pressure(training: dict[str, Any]) -> list[Check]:
     """Return the check of the pressure on test frames; none where virials were not used.
 
     It can only warn: a right pressure on frames of the reference is no promise for frames of a simulation, and the
-    check of the simulation's own pressure follows.
+    check of the simulation's own pressure follows. With a term of the volume that was fitted to simulations, that other
+    check is the one that counts.
     """
     found = training.get("virials")
-    if not found or not is_pressure_trained(training):
+    term = training.get("settings", {}).get("volume_term") or {}
+    if not found or not is_pressure_trained(training) or term.get("method") == "simulation":
         return []
     # the last of the force field's own stages: with its term of the volume, if it has one
     name = next(
@@ -46,7 +48,7 @@ def check_trained_pressure(training: dict[str, Any]) -> list[Check]:
             threshold=f"within ±{limit:.3g}",
             meaning=f"Mean virial pressure of the force field minus that of the labels, on the {found['n_frames']} "
             "test frames of the reference.",
-            remedy="Give virials more weight ('labels: {virials: 10}'), train longer, or take what is left off with "
-            "'training.volume_term: linear'.",
+            remedy="Train on virials ('labels: {virials: 1}'), longer or on more frames, or take what is left off with "
+            "'training.volume_term: {order: 1}'.",
         )
     ]

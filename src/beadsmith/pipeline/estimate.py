@@ -336,6 +336,10 @@ def _estimate_training(settings: RunSettings, size: _Size) -> Estimate:
     if training.correction is not None and training.correction.method == "simulation":
         run = training.correction.simulation.to_simulation()
         seconds += run.n_steps * (run.replicas * size.force_time + 1e-3)
+    if training.volume_term is not None and training.volume_term.method == "simulation":
+        run = training.volume_term.simulation.to_simulation()
+        # the pair spline is simulated too, in a tenth of the time
+        seconds += run.n_steps * (1.1 * run.replicas * size.force_time + 2e-3)
     return Estimate(
         stage="train",
         work=f"up to {training.epochs} epochs of {n_train:.0f} frames" if size.step_time else "pair spline only",

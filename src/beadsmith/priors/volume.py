@@ -4,7 +4,7 @@ Mapping atoms out leaves a part of the potential of mean force that depends on t
 energy of the atoms that are gone). Forces cannot show it; virials do.
 """
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -13,9 +13,6 @@ from torch import Tensor
 from beadsmith.batch import Batch, Pairs, Prediction
 from beadsmith.energy import AbstractEnergyTerm
 from beadsmith.errors import InputError
-
-VolumeKind = Literal["none", "linear", "quadratic"]
-"""No term; one that adds a constant to the pressure; one that also adds a pressure linear in the volume."""
 
 
 class VolumeTerm(AbstractEnergyTerm):

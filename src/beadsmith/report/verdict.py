@@ -147,7 +147,14 @@ def _describe_dynamics(evaluation: dict[str, Any] | None) -> str:
 
 def _describe_pressure(evaluation: dict[str, Any] | None) -> str:
     name = None if evaluation is None else main_simulation(evaluation)
-    difference = None if evaluation is None or name is None else evaluation["comparisons"][name]["pressure_difference"]
+    if evaluation is None or name is None:
+        return ""
+    comparison, applied = evaluation["comparisons"][name], evaluation["systems"][name].get("pressure_set")
+    if applied is not None:
+        density = format_measurement(evaluation["systems"][name]["density"])
+        known = format_measurement(evaluation["systems"]["reference"]["density"])
+        return f"At {format_number(applied['value'])} bar its density is {density}, the reference's {known}."
+    difference = comparison["pressure_difference"]
     if not difference or abs(difference["value"]) < _MANY_BAR:
         return ""
     side = "above" if difference["value"] > 0.0 else "below"

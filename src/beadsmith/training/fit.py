@@ -38,7 +38,13 @@ from beadsmith.training.settings import TrainingSettings
 from beadsmith.training.start import start_network
 from beadsmith.training.table import FrameLosses, compare_with_baseline, measure_gap, tabulate_losses
 from beadsmith.training.virial_labels import measure_virials
-from beadsmith.training.volume_fit import fit_volume_term
+from beadsmith.training.volume_fit import (
+    MissingPressure,
+    find_missing_pressure,
+    fit_volume_term,
+    simulate_missing_pressure,
+)
+from beadsmith.training.volume_settings import VolumeTermSettings
 from beadsmith.training.work import Work, measure_losses, read_work
 
 CHECKPOINTS = "training.checkpoint"
@@ -124,7 +130,7 @@ def train(
             force_field, details["correction"] = _correct(work, force_field, losses, progress)
         name = "pair_spline" if force_field is baseline else "corrected" if network is None else "network"
         models = {"pair_spline": baseline, name: force_field}
-        models, details["volume_term"], details["virials"] = _settle_pressure(work, models)
+        models, details["volume_term"], details["virials"] = _settle_pressure(work, models, progress)
         baseline, force_field = models["pair_spline"], models[name]
         summary = {**_summarise(work, losses), "prior": prior_fit.summary, **details}
     save_force_field(baseline, baseline_output)
@@ -165,27 +171,19 @@ def _correct(
 
 
 def _settle_pressure(
-    work: Work, models: dict[str, ForceField]
+    work: Work, models: dict[str, ForceField], progress: Progress
 ) -> tuple[dict[str, ForceField], dict[str, Any] | None, dict[str, Any] | None]:
     """Return the force fields with their terms of the volume, what is known about these, and how far virials are off.
 
     Terms are fitted to training and validation frames; virials are looked at on test frames, before and after.
     """
-    kind, seen, models = work.settings.volume_term, dict(models), dict(models)
-    terms: dict[str, Any] = {}
-    if kind != "none":
-        rows = np.concatenate([work.rows["train"], work.rows["validation"]])
-        for name, model in models.items():
-            models[name], terms[name] = fit_volume_term(
-                model,
-                work.trajectories,
-                rows,
-                segment_labels(work.trajectories, rows),
-                kind,
-                cutoff=work.find_cutoff(model),
-                dtype=work.dtype,
-            )
-            seen[f"{name}_with_volume_term"] = models[name]
+    settings, seen, terms = work.settings.volume_term, dict(models), {}
+    if settings is not None:
+        models = dict(models)
+        for name, model in seen.items():
+            missing = _find_missing_pressure(work, name, model, settings, progress)
+            models[name], terms[name] = fit_volume_term(model, missing, order=settings.order)
+        seen |= {f"{name}_with_volume_term": model for name, model in models.items()}
     found = measure_virials(
         seen,
         work.trajectories,
@@ -195,6 +193,33 @@ def _settle_pressure(
         dtype=work.dtype,
     )
     return models, terms or None, found
+
+
+def _find_missing_pressure(
+    work: Work, name: str, model: ForceField, settings: VolumeTermSettings, progress: Progress
+) -> MissingPressure:
+    """Return what a force field's pressure lacks, on frames of the data or in its own simulations."""
+    rows = np.concatenate([work.rows["train"], work.rows["validation"]])
+    if settings.method == "labels":
+        labels = segment_labels(work.trajectories, rows)
+        return find_missing_pressure(
+            model, work.trajectories, rows, labels, cutoff=work.find_cutoff(model), dtype=work.dtype
+        )
+    return simulate_missing_pressure(
+        model,
+        work.trajectories,
+        rows,
+        settings.simulation.to_simulation(
+            precision=work.settings.precision,
+            device=work.settings.device,
+            threads=work.settings.threads,
+            checkpoint_interval=work.settings.checkpoint_interval,
+        ),
+        name_output=lambda number: work.folder / CHECKPOINTS / f"pressure-{name}-{number}.h5",
+        identity=work.identity,
+        seed=work.derive_seed(4),
+        progress=lambda done, total, note="": progress(1.0, 1.0, f"pressure of {name}: {done:g}/{total:g} ps"),
+    )
 
 
 def _fit_all(

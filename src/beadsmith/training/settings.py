@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from beadsmith.errors import InputError
-from beadsmith.priors.volume import VolumeKind
 from beadsmith.thermal_form import ThermalKind
 from beadsmith.training.labels import LabelSettings
 from beadsmith.training.slow_coordinates import CorrectionSettings
+from beadsmith.training.volume_settings import VolumeTermSettings
 from beadsmith.units import Unit
 
 
@@ -56,10 +56,9 @@ class TrainingSettings:
     """Kinds of labels and how much each counts."""
     correction: CorrectionSettings | None = None
     """Series in slow coordinates that is fitted to what the network leaves of the forces; none for none."""
-    volume_term: VolumeKind = "none"
-    """Term of the volume alone, fitted at the end to the pressure that all else leaves over on the training frames:
-    linear adds a constant to the pressure, quadratic also one that is linear in the volume, for data of several
-    densities. It needs virials and changes no force."""
+    volume_term: VolumeTermSettings | None = None
+    """Potential of the volume alone, fitted at the end to the pressure that all else leaves over; none for none. It
+    needs virials and changes no force."""
     precision: Literal["float32", "float64"] = "float32"
     """Precision of the network's arithmetic."""
     device: Literal["cpu", "cuda"] = "cpu"

@@ -1,101 +1,204 @@
 """Fit a term of the volume to the pressure that a force field leaves over: the last step of a training.
 
-It changes no force, so the structure stays what it was, and the mean pressure on the training frames becomes that of
-the labels exactly. With one density only its slope can be found.
+It changes no force, so the structure at constant volume stays what it was, and the mean pressure there becomes that of
+the labels. With one density only its slope can be found.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from beadsmith.analysis.thermodynamics import measure_mean, pressures
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField
-from beadsmith.priors.volume import VolumeKind, VolumeTerm
+from beadsmith.io.h5md import read_trajectory
+from beadsmith.priors.volume import VolumeTerm
+from beadsmith.progress import Progress, silent
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.settings import SimulationSettings
 from beadsmith.statistics import block_edges, leave_one_out_error
 from beadsmith.training.data import N_BLOCKS
 from beadsmith.training.virial_labels import has_virials, predict_virials
+from beadsmith.training.volume_settings import VolumeTermSettings
 from beadsmith.trajectory import Trajectory
 from beadsmith.units import BAR
-
-_N_COEFFICIENTS = {"linear": 1, "quadratic": 2}
 
 _SMALLEST_SPREAD = 2e-3
 """Relative standard deviation of the volume below which its pressure has no slope to speak of."""
 
+_NEAR = 0.2
+"""Part of the frames, those nearest to the mean volume, that simulations start from."""
 
-def check_volume_term(kind: VolumeKind, trajectories: tuple[Trajectory, ...]) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class MissingPressure:
+    """What a force field's pressure lacks at some volumes: in single frames, or in the mean of whole runs."""
+
+    volume: Float[np.ndarray, "points"]
+    """Volume of one molecule [nm³]."""
+    pressure: Float[np.ndarray, "points"]
+    """Pressure of the labels minus that of the force field [kJ/mol/nm³]."""
+    variance: Float[np.ndarray, "points"]
+    """Variance of the pressure [(kJ/mol/nm³)²]; of single frames up to a factor."""
+    blocks: list[np.ndarray] | None = None
+    """Blocks of correlated frames, from which errors are taken; None for runs, whose variances are known."""
+
+
+def check_volume_term(settings: VolumeTermSettings | None, trajectories: tuple[Trajectory, ...]) -> None:
     """Check that the data can determine a term of the volume, before anything is fitted.
 
     Raises
     ------
-    InputError : virials or cells are missing, or all volumes of a molecule are alike for a quadratic term.
+    InputError : virials or cells are missing, or all volumes of a molecule are alike for a term of second order.
     """
-    if kind == "none":
+    if settings is None:
         return
     if not all(has_virials(trajectory) for trajectory in trajectories):
         raise InputError(
-            f"'training.volume_term' is {kind}, but not every mapped trajectory has virials and a periodic cell",
+            "'training.volume_term' is given, but not every mapped trajectory has virials and a periodic cell",
             fix="Sample with beadsmith in a box, import virials, or set 'volume_term: none'.",
         )
     volumes = np.concatenate([t.volumes() / t.topology.n_molecules for t in trajectories])
+    if settings.method == "simulation":
+        # one point for each file
+        volumes = np.array([np.mean(t.volumes() / t.topology.n_molecules) for t in trajectories])
     spread = float(volumes.std() / volumes.mean())
-    if kind == "quadratic" and spread < _SMALLEST_SPREAD:
+    if settings.order == 2 and spread < _SMALLEST_SPREAD:
         raise InputError(
-            f"'training.volume_term' is quadratic, but the volumes of the data differ by {spread:.1e} only",
-            fix="Train with runs at other densities or at constant pressure ('train_with'), or use 'linear'.",
+            f"'training.volume_term.order' is 2, but the volumes of the data differ by {spread:.1e} only",
+            fix="Train with runs at other densities ('train_with'), or use 'order: 1'.",
         )
 
 
-def fit_volume_term(
+def find_missing_pressure(
     force_field: ForceField,
     trajectories: tuple[Trajectory, ...],
     rows: Int[np.ndarray, "rows 2"],
     labels: Int[np.ndarray, "rows"],
-    kind: VolumeKind,
     *,
     cutoff: float,
     dtype: torch.dtype,
-) -> tuple[ForceField, dict[str, Any]]:
-    """Return the force field with a term of the volume, and what is known about it as JSON.
-
-    Least squares of the pressure that is left, p = (tr Ξ_label − tr Ξ_model)/(3V), by −(1/v₀)(c₁ + c₂ x), with weights
-    in proportion to the number of molecules: the variance of a pressure falls with it. Errors come from leaving out one
-    block of frames at a time.
+) -> MissingPressure:
+    """Return the pressure that is missing on single frames of the data.
 
     Parameters
     ----------
-    force_field : What is to be corrected; without such a term.
+    force_field : What is to be corrected.
     trajectories : Mapped data with virials.
-    rows : Frames to fit to.
+    rows : Frames to look at.
     labels : Segment label of each of them.
-    kind : How many coefficients.
     cutoff : Cutoff of the neighbour lists [nm].
     dtype : Precision of the force field.
     """
-    left, volume, weight = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
+    left, volume, size = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     for number in np.unique(rows[:, 0]).tolist():
         trajectory, places = trajectories[number], np.flatnonzero(rows[:, 0] == number)
         frames = rows[places, 1]
         assert trajectory.virial is not None
-        difference = trajectory.virial[frames] - predict_virials(
-            force_field, trajectory, frames, cutoff=cutoff, dtype=dtype
-        )
+        predicted = predict_virials(force_field, trajectory, frames, cutoff=cutoff, dtype=dtype)
         volumes = trajectory.volumes()[frames]
-        left[places] = np.trace(difference, axis1=1, axis2=2) / (3.0 * volumes)
+        left[places] = np.trace(trajectory.virial[frames] - predicted, axis1=1, axis2=2) / (3.0 * volumes)
         volume[places] = volumes / trajectory.topology.n_molecules
-        weight[places] = trajectory.topology.n_molecules
-    reference = float(np.average(volume, weights=weight))
-    powers = np.arange(_N_COEFFICIENTS[kind])
-    design = -((volume / reference - 1.0)[:, None] ** powers) / reference
-    coefficients, errors = _solve_with_errors(design, left, weight, labels)
+        size[places] = trajectory.topology.n_molecules
+    # the variance of a pressure falls with the number of molecules
+    blocks = block_edges(len(rows), min(4 * N_BLOCKS, len(rows)), labels)
+    return MissingPressure(volume=volume, pressure=left, variance=1.0 / size, blocks=blocks)
+
+
+def simulate_missing_pressure(
+    force_field: ForceField,
+    trajectories: tuple[Trajectory, ...],
+    rows: Int[np.ndarray, "rows 2"],
+    settings: SimulationSettings,
+    *,
+    name_output: Callable[[int], Path],
+    identity: str,
+    seed: int,
+    progress: Progress = silent,
+) -> MissingPressure:
+    """Return the pressure that is missing in simulations of the force field at the mean volume of each file.
+
+    Both pressures have the same ideal part. Unfinished simulations go on when the call is repeated.
+
+    Parameters
+    ----------
+    force_field : What is to be corrected; it is simulated as it is.
+    trajectories : Mapped data with virials.
+    rows : Frames whose labels count, and from which replicas start.
+    settings : Of the simulations, at constant volume.
+    name_output : Path of the trajectory of each file's number.
+    identity : Hash of everything the result depends on.
+    seed : Seed of velocities and noise.
+    progress : Receives picoseconds done.
+
+    Raises
+    ------
+    PhysicsError : every replica of a simulation blew up.
+    """
+    points = []
+    numbers = np.unique(rows[:, 0]).tolist()
+    for place, number in enumerate(numbers):
+        frames = trajectories[number].select(rows[rows[:, 0] == number, 1])
+        volumes = frames.volumes()
+        nearest = np.argsort(np.abs(volumes - volumes.mean()), kind="stable")
+        chosen = np.sort(nearest[: max(settings.replicas, int(_NEAR * len(nearest)))])
+        path = name_output(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        simulate(
+            force_field,
+            frames.select(chosen),
+            settings,
+            path,
+            temperature=frames.state_point.temperature,
+            seed=seed + number,
+            identity=identity,
+            progress=lambda done, total, note="", place=place: progress(
+                place * total + done, len(numbers) * total, note
+            ),
+        )
+        run = read_trajectory(path)
+        known = measure_mean(pressures(frames), unit="", n_blocks=4 * N_BLOCKS, segment=frames.segment)
+        own = measure_mean(pressures(run), unit="", n_blocks=4 * N_BLOCKS, segment=run.segment)
+        volume = float(run.volumes().mean()) / frames.topology.n_molecules
+        points.append((volume, known.value - own.value, known.standard_error**2 + own.standard_error**2))
+    volume_of, pressure, variance = np.array(points).T
+    return MissingPressure(volume=volume_of, pressure=pressure, variance=variance)
+
+
+def fit_volume_term(
+    force_field: ForceField, missing: MissingPressure, *, order: int
+) -> tuple[ForceField, dict[str, Any]]:
+    """Return the force field with a term of the volume, and what is known about it as JSON.
+
+    Least squares of the missing pressure by −(1/v₀)(c₁ + c₂ x), each point over its variance.
+
+    Parameters
+    ----------
+    force_field : What is to be corrected; without such a term.
+    missing : What its pressure lacks.
+    order : Number of coefficients.
+    """
+    weight = 1.0 / missing.variance
+    reference = float(np.average(missing.volume, weights=weight))
+    design = -((missing.volume / reference - 1.0)[:, None] ** np.arange(order)) / reference
+    weighted = design * weight[:, None]
+    coefficients = np.linalg.solve(weighted.T @ design, weighted.T @ missing.pressure)
+    if missing.blocks is None:
+        errors = np.sqrt(np.diag(np.linalg.inv(weighted.T @ design)))
+    else:
+        rest = [np.setdiff1d(np.arange(len(weight)), block) for block in missing.blocks]
+        left_out = [np.linalg.solve(weighted[r].T @ design[r], weighted[r].T @ missing.pressure[r]) for r in rest]
+        errors = leave_one_out_error(np.array(left_out))
     term = VolumeTerm(tuple(coefficients.tolist()), reference_volume=reference)
     corrected = ForceField(
         [*force_field.prior, term], force_field.network, force_field.record, force_field.thermal_form
     )
     summary = {
-        "kind": kind,
         "reference_volume": {"value": reference, "unit": "nm^3"},
         "coefficients": [
             {"value": float(value), "error": float(error), "unit": "kJ/mol"}
@@ -107,22 +210,6 @@ def fit_volume_term(
             "error": float(errors[0] / reference / BAR),
             "unit": "bar",
         },
-        "n_frames": len(rows),
+        "n_points": len(missing.pressure),
     }
     return corrected, summary
-
-
-def _solve_with_errors(
-    design: Float[np.ndarray, "rows terms"],
-    values: Float[np.ndarray, "rows"],
-    weight: Float[np.ndarray, "rows"],
-    labels: Int[np.ndarray, "rows"],
-) -> tuple[Float[np.ndarray, "terms"], Float[np.ndarray, "terms"]]:
-    """Return weighted least-squares coefficients and their jackknife errors over contiguous blocks."""
-    blocks = block_edges(len(values), min(2 * N_BLOCKS, len(values)), labels)
-    normal = np.array([(design[b] * weight[b, None]).T @ design[b] for b in blocks])
-    right = np.array([(design[b] * weight[b, None]).T @ values[b] for b in blocks])
-    rest = np.array(
-        [np.linalg.solve(normal.sum(axis=0) - n, right.sum(axis=0) - r) for n, r in zip(normal, right, strict=True)]
-    )
-    return np.linalg.solve(normal.sum(axis=0), right.sum(axis=0)), leave_one_out_error(rest)
