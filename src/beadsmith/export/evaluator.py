@@ -12,6 +12,7 @@ from beadsmith.batch import Batch, Prediction, build_batch
 from beadsmith.energy import predict
 from beadsmith.force_field import ForceField, adopt_topology, fix_temperature
 from beadsmith.neighbors import SkinList, build_skin_list, is_covering
+from beadsmith.priors.volume import refuse_without_volume
 from beadsmith.topology import Topology
 from beadsmith.trajectory import Trajectory
 
@@ -47,9 +48,11 @@ def build_evaluator(
 
     Raises
     ------
-    InputError : the frame holds beads or molecules that the force field does not know, or it depends on temperature and
-        none is given.
+    InputError : the frame holds beads or molecules that the force field does not know, it depends on temperature and
+        none is given, or it has a term of the volume and the frame no cell.
     """
+    if frame.cell is None:
+        refuse_without_volume(force_field.prior)
     dtype = getattr(torch, precision)
     model = copy.deepcopy(fix_temperature(force_field, temperature)).to(device, dtype).eval().requires_grad_(False)
     topology = adopt_topology(frame.topology, force_field)

@@ -4,6 +4,7 @@ Mapping atoms out leaves a part of the potential of mean force that depends on t
 energy of the atoms that are gone). Forces cannot show it; virials do.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -90,13 +91,28 @@ class VolumeTerm(AbstractEnergyTerm):
         return cls(tuple(config["coefficients"]), reference_volume=config["reference_volume"])
 
 
+def refuse_without_volume(terms: Iterable[AbstractEnergyTerm]) -> None:
+    """Refuse terms of the volume for a system in open space, before an engine asks for its first energy.
+
+    Raises
+    ------
+    InputError : there is such a term.
+    """
+    if any(isinstance(term, VolumeTerm) for term in terms):
+        raise _make_open_error()
+
+
+def _make_open_error() -> InputError:
+    return InputError(
+        "the force field has a term that depends on the volume, but the system has no periodic cell",
+        fix="Train without 'training.volume_term' for molecules in open space.",
+    )
+
+
 def _describe_systems(batch: Batch) -> tuple[Int[Tensor, "systems"], Float[Tensor, "systems"]]:
     """Return number of molecules and volume [nm³] of each system, in float64."""
     if batch.cell is None:
-        raise InputError(
-            "the force field has a term that depends on the volume, but the system has no periodic cell",
-            fix="Train without 'training.volume_term' for molecules in open space.",
-        )
+        raise _make_open_error()
     molecule = batch.molecule_index
     is_first = torch.cat([molecule.new_ones(1, dtype=torch.bool), molecule[1:] != molecule[:-1]])
     n_molecules = torch.bincount(batch.system_index[is_first], minlength=batch.n_systems)
