@@ -13,6 +13,7 @@ from beadsmith.errors import InputError
 from beadsmith.force_field import load_force_field
 from beadsmith.io.h5md import read_trajectory
 from beadsmith.pipeline.training_inputs import find_mapped
+from beadsmith.report.tables import tabulate_files
 
 ALANINE_YAML = """\
 name: alanine
@@ -66,6 +67,22 @@ def test_training_uses_frames_and_averages_by_their_noise(trained):
     force_field = load_force_field(folder / "run" / "force_field")
     assert force_field.thermal_form.kind == "linear"
     assert force_field.network.n_channels == 2
+
+
+def test_losses_stand_beside_the_measured_noise(trained):
+    folder, result = trained
+    plain, averaged = json.loads((folder / "run" / "training.json").read_text())["files"]
+    assert averaged["noise_floor"] == result.record.stages["average"].summary["noise_floor"]
+    assert plain["noise_floor"] is None
+    assert plain["label_noise"] is None
+    labels = read_trajectory(folder / "run" / "mean_force.h5").force_noise.astype(float)
+    assert averaged["label_noise"] == pytest.approx(np.mean(labels[-4:] ** 2))
+    assert averaged["n_frames"] == {"train": 14, "validation": 2, "test": 4}
+    assert averaged["test"]["network"]["value"] > 0.0
+    assert set(averaged["test"]) == set(plain["test"])
+    table = tabulate_files(json.loads((folder / "run" / "training.json").read_text()))
+    assert [row[0] for row in table.rows] == ["1: 300 K, 70 frames", "2: 300 K, 14 averages"]
+    assert len(table.header) == len(table.rows[0])
 
 
 def test_a_repeated_run_computes_nothing(alanine):

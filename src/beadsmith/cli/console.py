@@ -26,6 +26,7 @@ TITLES = {
     "import": "frames from files",
     "map": "from atoms to beads",
     "diagnose": "verdict on the map",
+    "average": "forces at fixed beads",
     "train": "prior, pair spline and network",
     "simulate": "coarse-grained simulation",
     "simulate_pair_spline": "the same with the pair spline",

@@ -60,6 +60,21 @@ def map_(
 
 
 @guarded
+def average(
+    target: Target,
+    overrides: Overrides = None,
+    output: Output = None,
+    restart_from: RestartFrom = None,
+    reuse: Reuse = None,
+) -> None:
+    """Hold the beads of some frames fixed and average their forces: labels with little noise.
+
+    Example: beadsmith average alanine.yaml --set mean_force='{frames: 200, duration: 20 ps}'
+    """
+    run_verbs("average", target, overrides, output, restart_from, reuse)
+
+
+@guarded
 def evaluate(
     target: Target,
     overrides: Overrides = None,

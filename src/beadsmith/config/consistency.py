@@ -5,6 +5,7 @@ Errors name the setting in `where`; `load_config` turns that into file and line.
 
 from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
+from beadsmith.sampling.peptides import PeptideSettings
 from beadsmith.sampling.starts import check_state
 from beadsmith.sampling.systems import SystemSettings, box_edge, check_box
 
@@ -38,6 +39,8 @@ def check_consistency(settings: RunSettings) -> None:
             where="training.epochs",
             fix="Give the force field with 'train --from', or train for at least one epoch.",
         )
+    if settings.mean_force is not None:
+        _check_mean_force(settings)
     if settings.training.thermal != "none" and settings.trained_in is None:
         _check_thermal(settings)
 
@@ -56,6 +59,29 @@ def _check_exclusions(settings: RunSettings) -> None:
             )
 
 
+def _check_mean_force(settings: RunSettings) -> None:
+    """Refuse averaged labels where there are no atoms to simulate, or beads that are not at fixed places of them."""
+    where = "mean_force"
+    if settings.system is None:
+        raise InputError(
+            "'mean_force' needs the interactions of the atoms, which an imported reference has not",
+            where=where,
+            fix="Leave it out, or sample the reference with beadsmith ('system').",
+        )
+    if settings.mapping.noise_width is not None:
+        raise InputError(
+            "'mean_force' holds beads at C r, but 'mapping.noise_width' puts noise on them",
+            where=where,
+            fix="Leave one of them out.",
+        )
+    if isinstance(settings.system, PeptideSettings) and settings.system.is_periodic and settings.system.save != "all":
+        raise InputError(
+            "'mean_force' starts from frames of all atoms, but 'system.save' is solute",
+            where=where,
+            fix="Sample with 'save: all', and name water and ions under mapping.omit.",
+        )
+
+
 def _check_thermal(settings: RunSettings) -> None:
     """Refuse a dependence on temperature that the data of this configuration cannot show."""
     training, where = settings.training, "training.thermal"
@@ -71,7 +97,7 @@ def _check_thermal(settings: RunSettings) -> None:
             where=where,
             fix="Leave one of them out.",
         )
-    if not settings.train_with and training.labels.energies == 0.0:
+    if not settings.train_with and training.labels.energies == 0.0 and settings.mean_force is None:
         raise InputError(
             f"'training.thermal' is {training.thermal}, but all forces are at {settings.state.temperature:g} K",
             where=where,

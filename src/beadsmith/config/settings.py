@@ -11,6 +11,7 @@ from beadsmith.mapping.settings import MappingSettings
 from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.kinds import NetworkSettings
 from beadsmith.priors.fit import PriorSettings
+from beadsmith.sampling.constrained import MeanForceSettings
 from beadsmith.sampling.peptides import PeptideSettings
 from beadsmith.sampling.settings import SamplingSettings
 from beadsmith.sampling.systems import SystemSettings
@@ -75,6 +76,8 @@ class RunSettings:
     """Atomistic reference simulation with OpenMM."""
     mapping: MappingSettings = field(default_factory=MappingSettings)
     """From atoms to beads."""
+    mean_force: MeanForceSettings | None = None
+    """Averaged labels beside those of the frames, from runs in which the beads are held fixed; none for none."""
     prior: PriorSettings = field(default_factory=PriorSettings)
     """Excluded volume, and the pair-spline force field that the network is compared with."""
     network: NetworkSettings | None = field(default_factory=HipnnSettings)

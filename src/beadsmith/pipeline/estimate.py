@@ -153,7 +153,9 @@ def estimate_costs(settings: RunSettings, found: ReferenceSurvey | None = None) 
     """
     size = _measure_size(settings, found or survey(settings))
     origin = _estimate_sampling(settings, size) if settings.reference is None else _estimate_import(size)
-    estimates = [origin, _estimate_mapping(size), _estimate_diagnosis(size), _estimate_training(settings, size)]
+    estimates = [origin, _estimate_mapping(size), _estimate_diagnosis(size)]
+    estimates += [] if settings.mean_force is None else [_estimate_averages(settings, size)]
+    estimates.append(_estimate_training(settings, size))
     if settings.network is not None:
         estimates.append(_estimate_simulation(settings, size, "simulate", size.force_time))
     # replicas of molecules share the cost of a call
@@ -318,6 +320,24 @@ def _estimate_diagnosis(size: _Size) -> Estimate:
         time=1.0 + n_sites * _SECONDS_PER_BEAD_DIAGNOSED,
         memory=_BYTES_OF_LIBRARIES + 200.0 * n_sites,
         disk=5e5,
+    )
+
+
+def _estimate_averages(settings: RunSettings, size: _Size) -> Estimate:
+    assert settings.mean_force is not None
+    assert settings.system is not None
+    averages = settings.mean_force
+    timestep = averages.timestep or settings.sampling.timestep
+    n_steps = round((averages.equilibration + averages.duration) / timestep)
+    step = _step_time(settings.system, size.n_simulated)
+    if size.n_simulated >= 2 * PER_THREAD:
+        step /= (averages.threads or count_cores()) ** 0.6
+    return Estimate(
+        stage="average",
+        work=f"{averages.frames} x {n_steps} steps of {size.n_simulated} atoms",
+        time=5.0 + averages.frames * (n_steps * step + averages.n_samples * _SECONDS_PER_FRAME),
+        memory=_BYTES_OF_LIBRARIES + 2e4 * size.n_simulated,
+        disk=60.0 * averages.frames * size.n_beads,
     )
 
 

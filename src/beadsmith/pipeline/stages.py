@@ -18,6 +18,7 @@ from beadsmith.importing.run import import_reference
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import read_json, write_json
 from beadsmith.mapping.apply import map_reference
+from beadsmith.pipeline.averaging import average_labels
 from beadsmith.pipeline.checks import collect_checks
 from beadsmith.pipeline.training_inputs import find_mapped, list_training_inputs, take_training
 from beadsmith.progress import Progress
@@ -30,6 +31,7 @@ from beadsmith.training.fit import CHECKPOINTS, train
 
 REFERENCE = "reference.h5"
 MAPPED = "mapped.h5"
+MEAN_FORCE = "mean_force.h5"
 DIAGNOSIS = "diagnosis.json"
 FORCE_FIELD = "force_field"
 PAIR_SPLINE = "pair_spline"
@@ -40,9 +42,9 @@ EVALUATION = "evaluation.json"
 CHECKS = "checks.json"
 REPORT = "report.html"
 
-VERBS = ("sample", "import", "map", "diagnose", "train", "simulate", "evaluate", "report")
-"""The stages as a user names them. A run has either ``sample`` or ``import``; ``simulate`` is two, the force field and
-the pair spline beside it."""
+VERBS = ("sample", "import", "map", "diagnose", "average", "train", "simulate", "evaluate", "report")
+"""The stages as a user names them. A run has either ``sample`` or ``import``, and ``average`` where it is asked for;
+``simulate`` is two, the force field and the pair spline beside it."""
 
 ALARMS = "alarms"
 """What a stage found that spoils all that comes after it, in its summary."""
@@ -50,6 +52,7 @@ ALARMS = "alarms"
 EXECUTION_KEYS = (
     "sampling.threads",
     "mapping.chunk_frames",
+    "mean_force.threads",
     "training.threads",
     "training.checkpoint_interval",
     "training.pair_memory",
@@ -106,7 +109,8 @@ def needed_stages(settings: RunSettings, verbs: tuple[str, ...] = VERBS) -> list
 
     Raises
     ------
-    InputError : the only verb is to sample an imported reference, or to import a sampled one.
+    InputError : the only verb is to sample an imported reference, to import a sampled one, or to average without being
+        told how.
     """
     absent, present = ("sample", "import") if settings.system is None else ("import", "sample")
     if verbs == (absent,):
@@ -114,8 +118,14 @@ def needed_stages(settings: RunSettings, verbs: tuple[str, ...] = VERBS) -> list
             f"the configuration has {'no system to sample' if absent == 'sample' else 'no reference to import'}",
             fix=f"Use 'beadsmith {present}'.",
         )
+    if verbs == ("average",) and settings.mean_force is None:
+        raise InputError(
+            "the configuration has no section 'mean_force', which says how labels are averaged",
+            fix="Add for example 'mean_force: {frames: 200, duration: 20 ps}'.",
+        )
+    left_out = {absent} | ({"average"} if settings.mean_force is None else set())
     last = max(VERBS.index(verb) for verb in verbs)
-    stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last and stage.verb != absent]
+    stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last and stage.verb not in left_out]
     stages = [stage for stage in stages if stage.verb in verbs or not stage.is_optional]
     return [stage for stage in stages if has_baseline(settings) or not stage.is_baseline]
 
@@ -178,6 +188,27 @@ def _diagnose(task: Task) -> dict[str, Any]:
     return {**found["summary"], ALARMS: list_alarms([verdict_from_json(entry) for entry in found["checks"]])}
 
 
+def _average(task: Task) -> dict[str, Any]:
+    output = task.folder / MEAN_FORCE
+    if (finished := _read_finished(output, task.identity)) is not None:
+        return _summarise_averages(finished)
+    found = average_labels(
+        task.settings,
+        task.folder / REFERENCE,
+        task.folder / MAPPED,
+        output,
+        identity=task.identity,
+        progress=task.progress,
+    )
+    return _summarise_averages(found)
+
+
+def _summarise_averages(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: found[key] for key in ("platform", "timestep", "noise_floor")} | {
+        "frames_per_second": found.get("frames_per_second")
+    }
+
+
 def _train(task: Task) -> dict[str, Any]:
     settings = task.settings
     if settings.trained_in is not None:
@@ -186,7 +217,11 @@ def _train(task: Task) -> dict[str, Any]:
         settings.training,
         settings.network,
         settings.prior,
-        (task.folder / MAPPED, *(find_mapped(path) for path in settings.train_with)),
+        (
+            task.folder / MAPPED,
+            *([] if settings.mean_force is None else [task.folder / MEAN_FORCE]),
+            *(path for entry in settings.train_with for path in find_mapped(entry)),
+        ),
         task.folder / FORCE_FIELD,
         baseline_output=task.folder / PAIR_SPLINE,
         seed=settings.seed,
@@ -321,10 +356,20 @@ STAGES = (
         is_optional=True,
     ),
     Stage(
+        name="average",
+        verb="average",
+        keys=("seed", "system", "state", "sampling", "mapping", "mean_force"),
+        inputs=(REFERENCE, MAPPED),
+        outputs=(MEAN_FORCE,),
+        scratch=(f"{MEAN_FORCE}.parts",),
+        list_external=lambda settings: [*list_structures(settings.system), *settings.mapping.files],
+        compute=_average,
+    ),
+    Stage(
         name="train",
         verb="train",
         keys=("seed", "prior", "network", "training", "start_from", "train_with", "trained_in"),
-        inputs=(MAPPED,),
+        inputs=(MAPPED, MEAN_FORCE),
         outputs=(FORCE_FIELD, PAIR_SPLINE, *TRAINING),
         scratch=(CHECKPOINTS,),
         list_external=list_training_inputs,

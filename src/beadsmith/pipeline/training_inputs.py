@@ -7,7 +7,7 @@ from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
 from beadsmith.io.links import link_tree
 
-_MAPPED = "mapped.h5"
+_MAPPED, _MEAN_FORCE = "mapped.h5", "mean_force.h5"
 _REQUIRED = ("force_field", "training.json")
 _OPTIONAL = ("pair_spline", "training.csv")
 
@@ -17,21 +17,22 @@ def list_training_inputs(settings: RunSettings) -> list[str]:
     if settings.trained_in is not None:
         return [str(path) for path in _list_results(Path(settings.trained_in))]
     start = [] if settings.start_from is None else [settings.start_from]
-    return [*start, *(str(find_mapped(entry)) for entry in settings.train_with)]
+    return [*start, *(str(path) for entry in settings.train_with for path in find_mapped(entry))]
 
 
-def find_mapped(entry: str) -> Path:
-    """Return the mapped trajectory that a run folder holds, or the file itself.
+def find_mapped(entry: str) -> list[Path]:
+    """Return the mapped trajectory and the averaged labels, if any, that a run folder holds, or the file itself.
 
     Raises
     ------
     InputError : there is none.
     """
-    path = Path(entry)
-    path = path / _MAPPED if path.is_dir() else path
+    folder = Path(entry)
+    path = folder / _MAPPED if folder.is_dir() else folder
     if not path.is_file():
         raise InputError(f"'{path}' does not exist", where="train_with", fix=f"Run 'beadsmith map {entry}' first.")
-    return path
+    averaged = folder / _MEAN_FORCE
+    return [path, averaged] if averaged.is_file() else [path]
 
 
 def take_training(source: Path, folder: Path) -> dict[str, Any]:

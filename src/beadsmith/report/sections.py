@@ -21,6 +21,7 @@ from beadsmith.report.symmetry import compose_symmetry, has_symmetry
 from beadsmith.report.tables import (
     Table,
     tabulate_distances,
+    tabulate_files,
     tabulate_force_maps,
     tabulate_losses,
     tabulate_molecules,
@@ -157,6 +158,8 @@ def _compose_training(contents: RunContents) -> list[str | Table | list[Figure]]
     ]
     if training.get("improvement"):
         items.append(_describe_improvement(training))
+    if (files := tabulate_files(training)) is not None:
+        items.append(files)
     if (virials := tabulate_virials(training)) is not None:
         items.append(virials)
     if training.get("network") is None:

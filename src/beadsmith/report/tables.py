@@ -78,6 +78,29 @@ def tabulate_losses(training: dict[str, Any]) -> Table:
     )
 
 
+def tabulate_files(training: dict[str, Any]) -> Table | None:
+    """Return the losses of each file of the data set on its own; None where there is only one."""
+    files = training.get("files") or []
+    if len(files) < 2:
+        return None
+    models = [(model, title) for model, title in _LOSS_ROWS if model in training["losses"]]
+    rows = []
+    for number, entry in enumerate(files, 1):
+        temperatures = ", ".join(f"{format_number(value)} K" for value in entry["temperatures"])
+        kind = "averages" if entry["is_averaged"] else "frames"
+        losses = [format_measurement((entry["test"] or {}).get(model)) for model, _ in models]
+        floor = {name: value for name, value in (entry["noise_floor"] or {}).items() if name != "unit"}
+        noise = (format_number(entry["label_noise"]), format_measurement(floor or None))
+        rows.append((f"{number}: {temperatures}, {entry['n_frames']['train']} {kind}", *losses, *noise))
+    return Table(
+        caption="Losses on the test frames of each file of the data set alone [(kJ/mol/nm)²]. Averaged labels are "
+        "nearly free of noise: what is left after their own noise is the error of a model. The noise floor is the "
+        "variance of the forces of frames at fixed beads, measured where labels were averaged.",
+        header=("file, training", *(title for _, title in models), "noise of the labels", "noise floor of frames"),
+        rows=tuple(rows),
+    )
+
+
 _VIRIAL_ROWS = (
     ("pair_spline", "pair spline"),
     ("pair_spline_with_volume_term", "pair spline and term of the volume"),

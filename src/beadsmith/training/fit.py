@@ -20,6 +20,7 @@ from beadsmith.priors.fit import PriorSettings, fit_prior
 from beadsmith.progress import Progress, silent
 from beadsmith.training.allocator import LARGE_BATCH, keep_freed_memory
 from beadsmith.training.apply_correction import check_correction, correct, drop_corrections
+from beadsmith.training.by_file import describe_files
 from beadsmith.training.checkpoint import FitFiles
 from beadsmith.training.data import (
     load_example,
@@ -353,6 +354,7 @@ def _summarise(work: Work, losses: FrameLosses) -> dict[str, Any]:
         "seed": work.seed,
         "settings": asdict(work.settings),
         **tabulate_losses(losses, work.labels),
+        "files": describe_files(work, losses),
         "improvement": compare_with_baseline(losses, work.labels) if has_network else None,
         "gap": measure_gap(losses, work.labels) if has_network else None,
     }

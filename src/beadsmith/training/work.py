@@ -29,6 +29,8 @@ class Work:
 
     trajectories: tuple[Trajectory, ...]
     """Mapped data."""
+    sources: tuple[dict[str, Any], ...]
+    """Of each trajectory its ``file`` and, of averaged labels, the ``noise_floor`` of instantaneous ones."""
     mapping_summary: dict[str, Any]
     """How atoms became beads."""
     rows: dict[str, np.ndarray]
@@ -94,6 +96,10 @@ def read_work(
     )
     return Work(
         trajectories=trajectories,
+        sources=tuple(
+            {"file": name, "noise_floor": None if trajectory.n_averaged is None else own.get("noise_floor")}
+            for name, own, trajectory in zip(names, metadata, trajectories, strict=True)
+        ),
         mapping_summary=metadata[0],
         rows={"train": split.train, "validation": split.validation, "test": split.test},
         settings=settings,
