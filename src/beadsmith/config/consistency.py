@@ -43,6 +43,7 @@ def check_consistency(settings: RunSettings) -> None:
         _check_mean_force(settings)
     if settings.training.thermal != "none" and settings.trained_in is None:
         _check_thermal(settings)
+    _check_pressure(settings)
 
 
 def _check_exclusions(settings: RunSettings) -> None:
@@ -102,6 +103,29 @@ def _check_thermal(settings: RunSettings) -> None:
             f"'training.thermal' is {training.thermal}, but all forces are at {settings.state.temperature:g} K",
             where=where,
             fix="Train together with runs at other temperatures: 'train_with: [runs/hot]'.",
+        )
+
+
+def _check_pressure(settings: RunSettings) -> None:
+    """Refuse what needs a volume where there is none, and virials that nothing would be learned from."""
+    asked = {
+        "simulation.pressure": settings.simulation.pressure is not None,
+        "training.labels.virials": settings.training.labels.virials > 0.0,
+        "training.volume_term": settings.training.volume_term is not None,
+    }
+    if isinstance(settings.system, PeptideSettings) and not settings.system.is_periodic:
+        for where, is_asked in asked.items():
+            if is_asked:
+                raise InputError(
+                    f"'{where}' is given, but a peptide without a box of water has no volume and no pressure",
+                    where=where,
+                    fix="Leave it out.",
+                )
+    if settings.network is None and asked["training.labels.virials"]:
+        raise InputError(
+            "'training.labels.virials' is given, but pair splines are fitted to forces alone",
+            where="training.labels.virials",
+            fix="Use 'training.volume_term' for their pressure, or give a network.",
         )
 
 
