@@ -70,7 +70,7 @@ def _diagnose_run(
     reuse: list[Path] | None,
 ) -> dict[str, Any]:
     from beadsmith.io.records import read_json
-    from beadsmith.pipeline.stages import DIAGNOSIS
+    from beadsmith.pipeline.tasks import DIAGNOSIS
 
     folder = run_verbs("diagnose", target, overrides, output, restart_from, reuse)
     return read_json(folder / DIAGNOSIS)

@@ -13,7 +13,7 @@ from beadsmith.io.records import read_json
 from beadsmith.mapping.coverage import shorten_name, summarize_left_out
 from beadsmith.pipeline.estimate import Estimate
 from beadsmith.pipeline.execute import RunResult
-from beadsmith.pipeline.stages import REFERENCE, REPORT, TRAINING
+from beadsmith.pipeline.tasks import REFERENCE, REPORT, TRAINING
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 

@@ -37,7 +37,8 @@ from beadsmith.pipeline.record import (
     write_record,
 )
 from beadsmith.pipeline.reuse import check_donors, find_result, link_outputs
-from beadsmith.pipeline.stages import ALARMS, CHECKS, STAGES, VERBS, Stage, Task, needed_stages
+from beadsmith.pipeline.stages import STAGES, VERBS, Stage, needed_stages
+from beadsmith.pipeline.tasks import ALARMS, CHECKS, Task
 from beadsmith.training.start import check_start
 
 CONFIG_COPY = "run.yaml"

@@ -10,7 +10,7 @@ from beadsmith.config.describe import to_document
 from beadsmith.io.records import read_json
 from beadsmith.pipeline.execute import read_checks
 from beadsmith.pipeline.record import RunRecord, read_record
-from beadsmith.pipeline.stages import EVALUATION, TRAINING
+from beadsmith.pipeline.tasks import EVALUATION, TRAINING
 from beadsmith.study.errors import collect_errors
 from beadsmith.study.jobs import EVALUATE, Job
 from beadsmith.study.record import PlannedRun, Study

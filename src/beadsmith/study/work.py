@@ -15,7 +15,8 @@ from beadsmith.pipeline.changes import changed_keys
 from beadsmith.pipeline.execute import run
 from beadsmith.pipeline.listener import Listener
 from beadsmith.pipeline.record import RECORD_FILE, now, read_record
-from beadsmith.pipeline.stages import EVALUATION, SIMULATION, STAGES
+from beadsmith.pipeline.stages import STAGES
+from beadsmith.pipeline.tasks import EVALUATION, SIMULATION
 from beadsmith.study.jobs import EVALUATE, Job, describe_command
 from beadsmith.study.record import STUDY_FILE, Study
 from beadsmith.study.replicas import measure_replicas

@@ -4,7 +4,7 @@ Replicas start from frames evenly spread over the reference, that is from its po
 crosses within the run leaves these populations as they are, and the correction does nothing there.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,16 +50,7 @@ class CorrectionRunSettings:
 
     def to_simulation(self, **others: Any) -> SimulationSettings:
         """Return the settings of the verb `simulate`."""
-        return SimulationSettings(
-            integrator="langevin",
-            friction=_FRICTION,
-            replicas=self.replicas,
-            timestep=self.timestep,
-            equilibration=self.equilibration,
-            duration=self.duration,
-            save_interval=self.save_interval,
-            **others,
-        )
+        return SimulationSettings(integrator="langevin", friction=_FRICTION, **asdict(self), **others)
 
 
 @dataclass(frozen=True, kw_only=True)

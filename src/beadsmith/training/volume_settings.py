@@ -1,6 +1,6 @@
 """Whether and how a term of the volume is fitted at the end of a training: the section `training.volume_term`."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from beadsmith.errors import InputError
@@ -37,16 +37,7 @@ class PressureRunSettings:
 
     def to_simulation(self, **others: Any) -> SimulationSettings:
         """Return the settings of the verb `simulate`."""
-        return SimulationSettings(
-            integrator="langevin",
-            friction=_FRICTION,
-            replicas=self.replicas,
-            timestep=self.timestep,
-            equilibration=self.equilibration,
-            duration=self.duration,
-            save_interval=self.save_interval,
-            **others,
-        )
+        return SimulationSettings(integrator="langevin", friction=_FRICTION, **asdict(self), **others)
 
 
 @dataclass(frozen=True, kw_only=True)

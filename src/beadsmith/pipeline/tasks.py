@@ -1,0 +1,255 @@
+"""What each stage of a run does: the files it reads and writes in the run folder, and the verb it calls."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beadsmith.analysis.evaluate import evaluate
+from beadsmith.config.settings import RunSettings
+from beadsmith.diagnostics.heat_capacity import measure_model_heat_capacity
+from beadsmith.diagnostics.mapping.knowledge import ModelSettings
+from beadsmith.diagnostics.mapping.run import diagnose, list_alarms
+from beadsmith.diagnostics.mapping.verdict import verdict_from_json
+from beadsmith.diagnostics.probes import probe_force_field
+from beadsmith.errors import InputError
+from beadsmith.force_field import load_force_field
+from beadsmith.importing.run import import_reference
+from beadsmith.io.h5md import open_trajectory
+from beadsmith.io.records import read_json, write_json
+from beadsmith.mapping.apply import map_reference
+from beadsmith.pipeline.averaging import average_labels
+from beadsmith.pipeline.checks import collect_checks
+from beadsmith.pipeline.training_inputs import find_mapped, take_training
+from beadsmith.progress import Progress
+from beadsmith.report.build import build_report
+from beadsmith.sampling.run import sample
+from beadsmith.simulation.run import simulate
+from beadsmith.simulation.start import FileStart
+from beadsmith.training.fit import train
+
+REFERENCE = "reference.h5"
+MAPPED = "mapped.h5"
+MEAN_FORCE = "mean_force.h5"
+DIAGNOSIS = "diagnosis.json"
+FORCE_FIELD = "force_field"
+PAIR_SPLINE = "pair_spline"
+TRAINING = ("training.json", "training.csv")
+SIMULATION = "simulation.h5"
+BASELINE_SIMULATION = "pair_spline.h5"
+EVALUATION = "evaluation.json"
+CHECKS = "checks.json"
+REPORT = "report.html"
+
+ALARMS = "alarms"
+"""What a stage found that spoils all that comes after it, in its summary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a stage is given."""
+
+    folder: Path
+    """Run folder."""
+    settings: RunSettings
+    """The whole configuration."""
+    identity: str
+    """Hash of everything the stage's result depends on."""
+    summaries: dict[str, dict[str, Any]]
+    """What the stages before it reported, by stage."""
+    progress: Progress
+    """Receives how far the stage is."""
+
+
+def has_baseline(settings: RunSettings) -> bool:
+    """Whether the pair spline is simulated beside a network."""
+    return settings.network is not None and settings.baseline
+
+
+def run_sample(task: Task) -> dict[str, Any]:
+    """Sample the reference with OpenMM."""
+    settings, output = task.settings, task.folder / REFERENCE
+    assert settings.system is not None
+    if (finished := _read_finished(output, task.identity)) is not None:
+        return finished
+    sample(
+        settings.sampling,
+        settings.system,
+        settings.state.to_state_point(),
+        output,
+        seed=settings.seed,
+        identity=task.identity,
+        progress=task.progress,
+    )
+    return _read_finished(output, task.identity) or {}
+
+
+def run_import(task: Task) -> dict[str, Any]:
+    """Import the reference from files."""
+    settings, output = task.settings, task.folder / REFERENCE
+    assert settings.reference is not None
+    if (finished := _read_finished(output, task.identity)) is not None:
+        return finished
+    return import_reference(
+        settings.reference,
+        settings.state.to_state_point(),
+        output,
+        identity=task.identity,
+        progress=task.progress,
+    )
+
+
+def run_map(task: Task) -> dict[str, Any]:
+    """Map atoms to beads."""
+    return map_reference(
+        task.folder / REFERENCE,
+        task.folder / MAPPED,
+        task.settings.mapping,
+        identity=task.identity,
+        progress=task.progress,
+    )
+
+
+def run_diagnose(task: Task) -> dict[str, Any]:
+    """Judge the map before any training."""
+    settings = task.settings
+    found = diagnose(
+        task.folder / MAPPED,
+        ModelSettings(network=settings.network, prior=settings.prior),
+        correction=settings.training.correction,
+        output=task.folder / DIAGNOSIS,
+        progress=task.progress,
+    )
+    return {**found["summary"], ALARMS: list_alarms([verdict_from_json(entry) for entry in found["checks"]])}
+
+
+def run_average(task: Task) -> dict[str, Any]:
+    """Average forces at fixed beads."""
+    output = task.folder / MEAN_FORCE
+    if (finished := _read_finished(output, task.identity)) is not None:
+        return _summarise_averages(finished)
+    found = average_labels(
+        task.settings,
+        task.folder / REFERENCE,
+        task.folder / MAPPED,
+        output,
+        identity=task.identity,
+        progress=task.progress,
+    )
+    return _summarise_averages(found)
+
+
+def _summarise_averages(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: found[key] for key in ("platform", "timestep", "noise_floor", "heat_capacity")} | {
+        "frames_per_second": found.get("frames_per_second")
+    }
+
+
+def run_train(task: Task) -> dict[str, Any]:
+    """Fit prior, pair spline and network."""
+    settings = task.settings
+    if settings.trained_in is not None:
+        return take_training(Path(settings.trained_in), task.folder)
+    summary = train(
+        settings.training,
+        settings.network,
+        settings.prior,
+        (
+            task.folder / MAPPED,
+            *([] if settings.mean_force is None else [task.folder / MEAN_FORCE]),
+            *(path for entry in settings.train_with for path in find_mapped(entry)),
+        ),
+        task.folder / FORCE_FIELD,
+        baseline_output=task.folder / PAIR_SPLINE,
+        seed=settings.seed,
+        identity=task.identity,
+        start=None if settings.start_from is None else Path(settings.start_from),
+        progress=task.progress,
+    )
+    # the rest is in training.json
+    return {} if summary["network"] is None else {"sites_per_second": summary["network"]["sites_per_second"]}
+
+
+def run_simulate(task: Task) -> dict[str, Any]:
+    """Simulate with the force field."""
+    return _simulate_with(task, FORCE_FIELD, SIMULATION)
+
+
+def run_simulate_baseline(task: Task) -> dict[str, Any]:
+    """Simulate with the pair spline beside it."""
+    return _simulate_with(task, PAIR_SPLINE, BASELINE_SIMULATION)
+
+
+def _simulate_with(task: Task, force_field: str, output: str) -> dict[str, Any]:
+    return simulate(
+        load_force_field(task.folder / force_field),
+        FileStart(path=task.folder / MAPPED),
+        task.settings.simulation,
+        task.folder / output,
+        temperature=task.settings.state.temperature,
+        seed=task.settings.seed,
+        identity=task.identity,
+        progress=task.progress,
+    )
+
+
+def run_evaluate(task: Task) -> dict[str, Any]:
+    """Compare the simulations with the reference, probe the force field, and judge the checks."""
+    simulations = {"pair_spline" if task.settings.network is None else "network": task.folder / SIMULATION}
+    if has_baseline(task.settings):
+        simulations["pair_spline"] = task.folder / BASELINE_SIMULATION
+    evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
+    evaluation["probes"] = _probe(task, evaluation["systems"]["reference"]["molecules"])
+    _add_heat_capacity(task, evaluation)
+    write_json(task.folder / EVALUATION, evaluation)
+    checks = collect_checks(evaluation, read_json(task.folder / TRAINING[0]), task.summaries)
+    if "diagnose" in task.summaries and (task.folder / DIAGNOSIS).is_file():
+        found = read_json(task.folder / DIAGNOSIS)["checks"]
+        checks = [*(verdict_from_json(entry).check for entry in found), *checks]
+    write_json(task.folder / CHECKS, {"checks": [check.to_json() for check in checks]})
+    return {"n_checks": len(checks)}
+
+
+def _add_heat_capacity(task: Task, evaluation: dict[str, Any]) -> None:
+    """Put the network's heat capacity beside the reference's, where its force field knows energy and entropy apart."""
+    if task.settings.network is None:
+        return
+    settings = task.settings.evaluation
+    found = measure_model_heat_capacity(
+        load_force_field(task.folder / FORCE_FIELD),
+        task.folder / SIMULATION,
+        n_blocks=settings.n_blocks,
+        discard=settings.discard,
+    )
+    if found is not None:
+        parts = {"between": found.between.to_json(), "within": found.within.to_json()}
+        evaluation["systems"]["network"] |= {"heat_capacity": found.total.to_json(), "heat_capacity_parts": parts}
+
+
+def _probe(task: Task, molecules: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the force field itself can tell apart; None where there is no network."""
+    if task.settings.network is None:
+        return None
+    return probe_force_field(
+        load_force_field(task.folder / FORCE_FIELD),
+        task.folder / MAPPED,
+        molecules,
+        inversion=task.settings.evaluation.inversion_barrier,
+        temperature=task.settings.state.temperature,
+        seed=task.settings.seed,
+        progress=task.progress,
+    )
+
+
+def run_report(task: Task) -> dict[str, Any]:
+    """Write the report."""
+    build_report(task.folder)
+    return {}
+
+
+def _read_finished(path: Path, identity: str) -> dict[str, Any] | None:
+    """Return the metadata of a trajectory of this identity: a kill may come after the file, before its record."""
+    try:
+        with open_trajectory(path) as stored:
+            return stored.metadata if stored.metadata.get("identity") == identity else None
+    except InputError:
+        return None
