@@ -23,12 +23,6 @@ GIGAPASCAL = 1e4 * BAR
 JOULE = 1e-3
 """1 J/mol in kJ/mol."""
 
-GIGAPASCAL = 1e4 * BAR
-"""1 GPa in kJ/mol/nm³."""
-
-JOULE = 1e-3
-"""1 J/mol in kJ/mol."""
-
 GRAM_PER_CUBIC_CENTIMETRE = 602.214076
 """1 g/cm³ in u/nm³."""
 

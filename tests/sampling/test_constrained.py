@@ -12,7 +12,9 @@ from beadsmith.mapping.apply import build_mapping, find_templates, map_reference
 from beadsmith.mapping.settings import MappingSettings
 from beadsmith.sampling.constrained import MeanForceSettings, average_forces, choose_frames
 from beadsmith.sampling.peptides import PeptideSettings, build_peptide
+from beadsmith.sampling.systems import MoleculeCount, SystemSettings, build_system
 from beadsmith.trajectory import StatePoint, Trajectory
+from beadsmith.units import GAS_CONSTANT
 
 SETTINGS = MeanForceSettings(frames=6, equilibration=0.0, duration=0.4, sample_interval=0.02, platform="Reference")
 MAPPING = MappingSettings(beads="backbone_cb")
@@ -78,6 +80,8 @@ def test_labels_stand_beside_the_beads_of_frames_of_the_states_temperature(alani
     assert summary["n_projected_beads"] == 0
     # instantaneous forces of six beads on their spheres of 20 atoms scatter by some hundred kJ/mol/nm
     assert 1e4 < summary["noise_floor"]["value"] < 3e5
+    expected = labels.energy_variance.mean() / (GAS_CONSTANT * 300.0**2)
+    assert summary["heat_capacity"]["value"] == pytest.approx(expected)
 
 
 def test_averages_differ_from_the_instantaneous_forces_by_their_noise(alanine, averaged):
@@ -163,3 +167,35 @@ def test_a_mapped_trajectory_of_another_reference_is_refused(alanine, tmp_path):
     write_trajectory(tmp_path / "other.h5", mapped.select(slice(0, 10)))
     with pytest.raises(InputError, match=r"has 10 frames, but its reference .* has 12 at 300 K"):
         run(alanine, tmp_path / "m.h5", mapped=tmp_path / "other.h5")
+
+
+def test_centres_of_mass_of_a_liquid_are_held(tmp_path):
+    atoms = build_system(
+        SystemSettings(molecules=(MoleculeCount(name="methanol", count=20),)), density=430.0, cutoff=0.55, seed=1
+    )
+    topology, length = atoms.topology, (20 * 32.042 / 430.0) ** (1.0 / 3.0)
+    frames = Trajectory(
+        topology=topology, state_point=StatePoint(temperature=300.0), times=np.arange(2.0),
+        positions=np.repeat(atoms.positions[None].astype(np.float32), 2, axis=0),
+        forces=np.random.default_rng(0).normal(size=(2, topology.n_sites, 3)).astype(np.float32),
+        energy=np.zeros(2), cell=np.repeat(length * np.eye(3, dtype=np.float32)[None], 2, axis=0),
+    )  # fmt: skip
+    write_trajectory(tmp_path / "reference.h5", frames)
+    one_bead = MappingSettings(forces="sum")
+    map_reference(tmp_path / "reference.h5", tmp_path / "mapped.h5", one_bead, identity="a")
+    templates = find_templates(topology, one_bead)
+    with open_trajectory(tmp_path / "mapped.h5") as stored:
+        weights = tuple(np.array(entry["force_weights"]) for entry in stored.metadata["molecules"])
+    mapping = build_mapping(topology, templates, weights, one_bead)
+    summary = average_forces(
+        MeanForceSettings(frames=1, equilibration=0.1, duration=0.08, sample_interval=0.004, threads=1), atoms.system,
+        tmp_path / "reference.h5", tmp_path / "mapped.h5", tmp_path / "mean_force.h5",
+        position_map=mapping.position_map, force_map=mapping.force_map, reference_timestep=0.002, seed=1, identity="a",
+    )  # fmt: skip
+    # the run itself refuses beads that have moved
+    assert summary["n_projected_beads"] == 20
+    labels = read_trajectory(tmp_path / "mean_force.h5")
+    assert labels.virial is None
+    assert labels.cell is not None
+    # what the molecules do to each other adds up to nothing
+    assert np.abs(labels.forces.sum(axis=1)).max() < 0.02 * np.abs(labels.forces).max()

@@ -25,7 +25,7 @@ from beadsmith.sampling.fibre_averages import N_BLOCKS, FibreAverages, average_f
 from beadsmith.sampling.held_beads import FORCES, HeldBeads, hold_beads
 from beadsmith.statistics import mean_and_error
 from beadsmith.trajectory import Trajectory, join_trajectories
-from beadsmith.units import Unit
+from beadsmith.units import GAS_CONSTANT, Unit
 
 _FARTHEST = 1e-4
 """Distance by which a held bead may have moved at the end of a run [nm]: beyond rounding and heavy atoms, a mistake."""
@@ -119,8 +119,9 @@ def average_forces(
 
     Returns
     -------
-    The metadata of the file: settings, platform, speed, and ``noise_floor``, the variance of a component of an
-    instantaneous force at fixed beads, which no force field can predict [(kJ/mol/nm)²].
+    The metadata of the file: settings, platform, speed; ``noise_floor``, the variance of a component of an
+    instantaneous force at fixed beads, which no force field can predict [(kJ/mol/nm)²]; and ``heat_capacity``, the part
+    Var(u)/kT² of the configurational heat capacity that is mapped out [kJ/mol/K]. Both are means over the frames.
 
     Raises
     ------
@@ -139,18 +140,19 @@ def average_forces(
         )  # fmt: skip
         store = PartStore(output, identity)
         labels: list[Trajectory] = []
-        variances = [] if store.last_state is None else store.last_state["force_variance"].tolist()
+        variances = [] if store.last_state is None else store.last_state["variances"].tolist()
         began = saved = time.monotonic()
         n_before = store.n_frames
         for number in range(n_before, len(chosen)):
             place = np.array([chosen[number]])
             averages = runner.run(atoms.read(frames[place]), seed=_derive_seed(seed, number))
             labels.append(_make_label(beads.read(place), averages))
-            variances.append(float(averages.force_variance.mean()))
+            variances.append([float(averages.force_variance.mean()), averages.energy_variance])
             progress((number + 1) * settings.duration, len(chosen) * settings.duration, "forces at fixed beads")
             if time.monotonic() - saved > _CHECKPOINT or number + 1 == len(chosen):
-                store.append(join_trajectories(labels), {"force_variance": np.array(variances)})
+                store.append(join_trajectories(labels), {"variances": np.array(variances)})
                 labels, saved = [], time.monotonic()
+        temperature = beads.state_point.temperature
         summary = {
             "stage": "average",
             "settings": asdict(settings),
@@ -163,8 +165,14 @@ def average_forces(
             "molecules": beads.metadata.get("molecules", []),
             "noise_width": beads.metadata.get("noise_width"),
         }
-    value, error = mean_and_error(variances)
-    metadata = summary | {"noise_floor": {"value": float(value), "error": float(error), "unit": "(kJ/mol/nm)^2"}}
+    values, errors = mean_and_error(variances)
+    metadata = summary | {
+        name: {"value": scale * float(value), "error": scale * float(error), "unit": unit}
+        for name, scale, unit, value, error in (
+            ("noise_floor", 1.0, "(kJ/mol/nm)^2", values[0], errors[0]),
+            ("heat_capacity", 1.0 / (GAS_CONSTANT * temperature**2), "kJ/mol/K", values[1], errors[1]),
+        )
+    }
     store.finish(metadata)
     n_done = len(chosen) - n_before
     return metadata | {"frames_per_second": n_done / max(time.monotonic() - began, 1e-9)}
