@@ -1,5 +1,6 @@
 """The examples of peptides run as they are, with short runs: from a sequence to a report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import beadsmith
 from beadsmith.cli import app
 from beadsmith.io.h5md import open_trajectory, read_trajectory
 from beadsmith.io.records import read_json
+from beadsmith.sampling.peptides import build_peptide
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SHORT = (
@@ -33,8 +35,18 @@ SHORT_CORRECTION = (
 )
 # example, changes, beads, frames; so few frames of chignolin tell nothing about pairs of single residues
 RUNS = {
-    "alanine": ("alanine", ("sampling.duration=60 ps", *SHORT_CORRECTION), ("C", "N", "CA", "CB", "C", "N"), 1200),
-    "chignolin": ("chignolin", ("sampling.duration=40 ps", "mapping.types=name"), ("CA",) * 10, 400),
+    "alanine": ("alanine", ("sampling.duration=120 ps", *SHORT_CORRECTION), ("C", "N", "CA", "CB", "C", "N"), 1200),
+    "chignolin": (
+        "chignolin",
+        (
+            "sampling.duration=40 ps",
+            "mapping.types=name",
+            f"system.structures=[{EXAMPLES / 'chignolin_hairpin.pdb'}]",
+            "evaluation.molecules.slow_modes.lag=0.4 ps",
+        ),
+        ("CA",) * 10,
+        400,
+    ),
 }
 
 
@@ -66,8 +78,22 @@ def test_an_example_runs_to_its_report(name, changes, beads, n_frames, tmp_path,
     ("name", "changes", "n_beads"),
     [("alanine", (), 6), ("alanine", ("mapping.beads=backbone", "name=alanine_5_beads"), 5), ("chignolin", (), 10)],
 )
-def test_an_example_is_valid_as_it_stands(name, changes, n_beads):
+def test_an_example_is_valid_as_it_stands(name, changes, n_beads, monkeypatch):
+    # paths in an example start from the folder above
+    monkeypatch.chdir(EXAMPLES.parent)
     settings, estimates = beadsmith.check_config(EXAMPLES / f"{name}.yaml", changes)
     work = {entry.stage: entry.work for entry in estimates}
     assert work["simulate"].endswith(f"{settings.simulation.replicas} x {n_beads} beads")
     assert work["map"] == f"{settings.sampling.n_frames} frames"
+
+
+def test_the_hairpin_of_chignolin_is_a_folded_one():
+    settings = beadsmith.load_config(EXAMPLES / "chignolin.yaml").system
+    built = build_peptide(replace(settings, structures=(str(EXAMPLES / "chignolin_hairpin.pdb"),)), n_starts=2, seed=1)
+    topology = built.atoms.topology
+    site = {(r, n): k for k, (r, n) in enumerate(zip(topology.residue_index.tolist(), topology.names, strict=True))}
+    # the hydrogen bonds of PDB entries 1UAO and 5AWL, donor and acceptor by residue counted from 1
+    pairs = np.array([[site[donor - 1, "N"], site[acceptor - 1, "O"]] for donor, acceptor in ((3, 8), (7, 3), (10, 1))])
+    folded, random = np.linalg.norm(built.positions[:, pairs[:, 0]] - built.positions[:, pairs[:, 1]], axis=-1)
+    assert np.all(folded < 0.32)
+    assert np.any(random > 0.5)
