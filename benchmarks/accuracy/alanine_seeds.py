@@ -38,7 +38,10 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/alanine"), help="run folder of examples/alanine.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of network and simulations")
     parser.add_argument(
-        "--rows", nargs="+", default=None, help="only these rows: labels, seed N, prior, harmonic prior, five beads"
+        "--rows",
+        nargs="+",
+        default=None,
+        help="only these rows (their names as in the file)",
     )
     parser.add_argument("--scratch", type=Path, default=Path("runs/alanine_seeds"), help="folder of what is computed")
     parser.add_argument("--output", type=Path, default=HERE / "alanine_seeds.json", help="file of the rows")
@@ -50,6 +53,7 @@ def main() -> None:
         "prior",
         "harmonic prior",
         "five beads",
+        "five beads, distances",
     ]
     for name in names:
         if name in read_rows(arguments.output):
@@ -83,7 +87,10 @@ def measure(name: str, settings: RunSettings, run: Path, folder: Path) -> dict[s
         force_field = beadsmith.load_force_field(folder / "force_field")
         force_field.network = None
         return simulate_and_evaluate(force_field, settings, mapped, folder, seed=settings.seed)
-    if name == "five beads":
+    if name.startswith("five beads"):
+        if name.endswith("distances"):
+            # series of cosines alone: nothing left can tell a molecule from its mirror image
+            settings = replace(settings, prior=replace(settings.prior, dihedrals="cosine"))
         mapped = folder / "mapped.h5"
         beadsmith.map_reference(
             run / "reference.h5", mapped, replace(settings.mapping, beads="backbone"), identity=name
