@@ -28,6 +28,8 @@ ATOMS = {
     "opls_155": (0.418, 0.0, 0.0, "HO", 1.008),
     "opls_156": (0.040, 0.250, 0.125520, "HC", 1.008),
     "opls_157": (0.145, 0.350, 0.276144, "CT", 12.011),
+    "spce_O": (-0.8476, 0.316557, 0.650194, "OW", 15.9994),
+    "spce_H": (0.4238, 0.0, 0.0, "HW", 1.008),
 }
 BONDS = {"CT CT": (0.1529, 224262.4), "CT OH": (0.1410, 267776.0), "CA CA": (0.1400, 392459.2)}
 HYDROGEN_BONDS = {"CT HC": 0.1090, "HO OH": 0.0945, "CA HA": 0.1080}
@@ -175,6 +177,25 @@ def test_bonds_to_hydrogen_are_constrained_at_their_published_length(molecules):
         found[frozenset((i, j))] = length._value
     wanted = {frozenset(bond): HYDROGEN_BONDS.get(classes(types, bond)) for bond in bonds}
     assert found == {bond: length for bond, length in wanted.items() if length is not None}
+
+
+def test_water_is_rigid_with_the_published_dipole_and_the_energy_summed_by_hand():
+    system, positions, types, bonds = cluster(("water", "water"))
+    # a molecule on its own has no energy to minimise: the start holds the geometry but for the noise added above
+    lengths = sorted(system.getConstraintParameters(k)[2]._value for k in range(system.getNumConstraints()))
+    span = 2.0 * 0.1 * np.sin(np.radians(0.5 * 109.47122))
+    assert lengths == pytest.approx([0.1] * 4 + [span] * 2, rel=1e-6)
+    # 2.35 D for SPC/E: H. J. C. Berendsen et al., J. Phys. Chem. 91, 6269 (1987), table 1; 1 e nm = 48.032 D
+    assert 2.0 * 0.4238 * 0.1 * np.cos(np.radians(0.5 * 109.47122)) * 48.032 == pytest.approx(2.35, abs=0.005)
+    # positions are noisy, so bond and angle terms would show here if any were left
+    bonded = engine_energy(system, positions, kinds=(openmm.HarmonicBondForce, openmm.HarmonicAngleForce))
+    assert bonded == 0.0
+    sums = hand_pairs(positions, types, bonds)
+    assert sums["coulomb_14"] == sums["lennard_jones_14"] == 0.0
+    found = engine_energy(system, positions, kinds=openmm.NonbondedForce)
+    assert found == pytest.approx(sums["coulomb"], **TOLERANCE)
+    found = engine_energy(system, positions, kinds=openmm.CustomNonbondedForce)
+    assert found == pytest.approx(sums["lennard_jones"], **TOLERANCE)
 
 
 @pytest.mark.parametrize("molecules", CLUSTERS.values(), ids=CLUSTERS)

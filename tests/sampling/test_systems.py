@@ -90,7 +90,7 @@ def test_unknown_molecule_names_the_nearest_known_one(name, nearest):
 
 
 def test_unlike_any_molecule_lists_all_known_ones():
-    with pytest.raises(InputError, match="Known molecules: methanol, methane, benzene, hexane"):
+    with pytest.raises(InputError, match="Known molecules: methanol, methane, benzene, hexane, water"):
         MoleculeCount(name="xyzzy", count=1)
 
 

@@ -1,4 +1,4 @@
-"""Liquid methanol with OPLS-AA against another engine: density at 1 bar, virial pressure, pair distribution.
+"""Liquid methanol with OPLS-AA against another engine: density at 1 bar, virial pressure, pair distribution; water.
 
 Density, published: 777 kg/m³ at 298.15 K and 1 bar for OPLS/AA methanol (C. Caleman et al., J. Chem. Theory Comput. 8,
 61 (2012), DOI 10.1021/ct200731v; the value stands, beside 774 kg/m³ of GROMACS 5.1, in GROMACS issue 2071, opened by an
@@ -13,6 +13,7 @@ with the same types, flexible bonds and a cutoff of 1.22 nm: 1,000 molecules at 
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,21 @@ def test_mean_virial_pressure_at_constant_pressure_is_the_applied_one_within_4_s
     # The kinetic part is 360 bar; the test must be able to see it missing or counted twice, 4 standard errors away
     assert 4.0 * error < 360.0
     assert abs(mean - 1.0) < 4.0 * error
+
+
+def test_density_of_spce_water_at_1_bar_is_the_published_one_within_2_percent(tmp_path):
+    settings = SamplingSettings(
+        equilibration=30.0, duration=100.0, save_interval=0.4, checkpoint_interval=10.0, cutoff=0.9,
+        initial_density=0.95 * GRAM_PER_CUBIC_CENTIMETRE,
+    )  # fmt: skip
+    system = SystemSettings(molecules=(MoleculeCount(name="water", count=216),))
+    sample(settings, system, replace(AMBIENT, temperature=306.0), tmp_path / "water.h5", seed=1, identity="water")
+    frames = read_trajectory(tmp_path / "water.h5")
+    volume, error = block_mean_and_error(frames.volumes(), n_blocks=5)
+    assert error / volume < 0.008
+    # 0.998 g/cm³ at 306 K: H. J. C. Berendsen et al., J. Phys. Chem. 91, 6269 (1987), table 2
+    expected = 0.998 * GRAM_PER_CUBIC_CENTIMETRE
+    assert frames.topology.total_mass / volume == pytest.approx(expected, rel=0.02)
 
 
 def pair_distribution(trajectory, edges):

@@ -21,6 +21,12 @@ BONDED_FORCES = (
 )
 """Forces within one molecule: rigid displacements of molecules leave their energy unchanged."""
 
+RIGID = ("water",)
+"""Molecules without any inner freedom: their bonds and angles are constrained."""
+
+_RIGID_RESIDUE = "HOH"
+"""Residue name by which OpenMM knows what `rigidWater` holds rigid."""
+
 # 4 sqrt(eps_i eps_j) [(s_i s_j)^6 / r^12 - (s_i s_j)^3 / r^6] with a = 2 sqrt(eps) s^6 and b = 2 sqrt(eps) s^3
 _LENNARD_JONES = "(a1*a2*x-b1*b2)*x; x=r^-6"
 
@@ -37,7 +43,7 @@ def build_interactions(
     """Return the OpenMM System of a list of molecules.
 
     Coulomb by particle-mesh Ewald, Lennard-Jones truncated with the long-range correction, bonds to hydrogen
-    constrained, no removal of the centre-of-mass motion (the thermostat acts on it, too).
+    constrained, water rigid, no removal of the centre-of-mass motion (the thermostat acts on it, too).
 
     Parameters
     ----------
@@ -61,7 +67,7 @@ def build_interactions(
         nonbondedCutoff=cutoff * unit.nanometer,
         ewaldErrorTolerance=ewald_tolerance,
         constraints=app.HBonds,
-        rigidWater=False,
+        rigidWater=True,
         removeCMMotion=False,
         hydrogenMass=None if hydrogen_mass is None else hydrogen_mass * unit.dalton,
     )
@@ -160,7 +166,8 @@ def list_terms(system: openmm.System) -> dict[str, np.ndarray]:
 def _build_app_topology(residues: list[Residue], edge: float | None) -> app.Topology:
     topology = app.Topology()
     for residue in residues:
-        entry = topology.addResidue(residue.name, topology.addChain())
+        name = _RIGID_RESIDUE if residue.name in RIGID else residue.name
+        entry = topology.addResidue(name, topology.addChain())
         atoms = [
             topology.addAtom(name, app.Element.getBySymbol(element), entry)
             for name, element in zip(residue.atom_names, residue.elements, strict=True)

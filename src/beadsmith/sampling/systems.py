@@ -28,7 +28,7 @@ class MoleculeCount:
     """How many copies of one molecule there are."""
 
     name: str
-    """Name of the molecule in the force field: methanol, methane, benzene or hexane."""
+    """Name of the molecule in the force field: methanol, methane, benzene, hexane or water."""
     count: int
     """Number of copies."""
 
