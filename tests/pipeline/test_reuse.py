@@ -1,13 +1,17 @@
 """Results of other run folders: taken over where settings and files are the same, and never otherwise."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import beadsmith
 from beadsmith.errors import InputError
+from beadsmith.pipeline.changes import EXTERNAL, identify_stage
 from beadsmith.pipeline.listener import SilentListener
+from beadsmith.pipeline.record import read_record, write_record
+from beadsmith.pipeline.stages import STAGES
 from small_run import finished_run, small_run  # noqa: F401
 
 
@@ -104,3 +108,55 @@ def test_a_force_field_trained_elsewhere_is_simulated_at_another_state(small_run
 def test_a_missing_other_run_is_named(override, message, small_run):  # noqa: F811
     with pytest.raises(InputError, match=message):
         repeat(small_run, small_run / "run", override, verbs=("sample", "map", "train"))
+
+
+def forget_settings(folder: Path, **settings: str) -> None:
+    """Make a run folder one of a version that lacked some settings, each given with its stage."""
+    record = read_record(folder)
+    configuration = json.loads(json.dumps(record.configuration))
+    for key in settings.values():
+        *path, last = key.split(".")
+        section = configuration
+        for name in path:
+            section = section[name]
+        del section[last]
+    before = replace(record, configuration=configuration)
+    stages = {
+        stage.name: replace(
+            record.stages[stage.name],
+            input_hash=identify_stage(stage, before, record.stages[stage.name].summary.get(EXTERNAL, {})),
+        )
+        for stage in STAGES
+        if stage.name in record.stages
+    }
+    assert all(stages[name].input_hash != record.stages[name].input_hash for name in settings)
+    write_record(folder, replace(before, stages=stages))
+
+
+def test_results_of_a_version_without_a_setting_count_for_its_default(small_run):  # noqa: F811
+    donor = small_run / "run"
+    forget_settings(donor, sample="sampling.barostat_interval", train="training.max_restarts", map="mapping.noise_seed")
+    events = repeat(small_run, donor, verbs=("sample", "map", "train"))
+    assert (events.taken, events.computed) == (["sample", "map", "train"], [])
+    again = Events()
+    beadsmith.run(donor, listener=again)
+    assert again.computed == []
+
+
+def test_results_of_a_version_without_a_setting_do_not_count_for_another_value(small_run):  # noqa: F811
+    donor = small_run / "run"
+    forget_settings(donor, train="training.max_restarts")
+    events = repeat(small_run, donor, "training.max_restarts=2", verbs=("sample", "map", "train"))
+    assert (events.taken, events.computed) == (["sample", "map"], ["train"])
+    with pytest.raises(InputError, match=r"training\.max_restarts: 3 -> 2"):
+        beadsmith.run(donor, ("training.max_restarts=2",))
+
+
+def test_saved_work_of_an_earlier_version_is_not_thrown_away(small_run):  # noqa: F811
+    donor = small_run / "run"
+    forget_settings(donor, train="training.max_restarts")
+    record = read_record(donor)
+    entry = replace(record.stages["train"], status="interrupted")
+    write_record(donor, replace(record, stages={**record.stages, "train": entry}))
+    with pytest.raises(InputError, match=r"training.max_restarts: \(absent\) -> 3"):
+        beadsmith.run(donor)

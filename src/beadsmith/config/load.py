@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from beadsmith.config.build import build_settings, locate
 from beadsmith.config.consistency import check_consistency
-from beadsmith.config.document import Node, read_document, set_value
+from beadsmith.config.describe import to_document
+from beadsmith.config.document import Node, parse_document, read_document, set_value
 from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError
 
@@ -46,3 +50,16 @@ def build_config(root: Node) -> RunSettings:
         # the checks know names of settings, only the document knows their lines
         raise InputError(error.what, where=locate(root, error.where), fix=error.fix) from error
     return settings
+
+
+def complete_document(document: dict[str, Any]) -> dict[str, Any]:
+    """Return plain data that `to_document` wrote, perhaps in an earlier version, with defaults for the keys it lacks.
+
+    Raises
+    ------
+    InputError : it is no configuration of this version.
+    """
+    root = parse_document(yaml.safe_dump(document), name="the configuration of the run")
+    if root is None:
+        raise InputError("the configuration is empty")
+    return to_document(build_config(root))

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from beadsmith.config.describe import flatten_document
+from beadsmith.config.load import complete_document
 from beadsmith.errors import InputError
-from beadsmith.pipeline.record import RunRecord
+from beadsmith.pipeline.record import RunRecord, hash_data
 from beadsmith.pipeline.stages import EXECUTION_KEYS, STAGES, VERBS, Stage
+
+EXTERNAL = "external"
+"""Where the summary of a stage keeps the hashes of what it read from outside the run folder."""
 
 _MAX_SHOWN = 8
 
@@ -58,6 +62,50 @@ def select_configuration(configuration: dict[str, Any], keys: tuple[str, ...]) -
         for name, value in flatten_document(configuration).items()
         if name not in EXECUTION_KEYS and any(_is_within(name, key) for key in keys)
     }
+
+
+def identify_stage(stage: Stage, record: RunRecord, external: dict[str, str]) -> str:
+    """Return the hash of everything the result of a stage depends on.
+
+    Parameters
+    ----------
+    stage : The stage.
+    record : Run whose configuration and results it takes.
+    external : Hash of each file outside the run folder that it reads.
+    """
+    hashes = {name: value for entry in record.stages.values() for name, value in entry.outputs.items()}
+    inputs = {name: hashes.get(name) for name in stage.inputs} | external
+    settings = select_configuration(record.configuration, stage.keys)
+    return hash_data({"stage": stage.name, "settings": settings, "inputs": inputs})
+
+
+def adopt_new_settings(record: RunRecord) -> RunRecord:
+    """Return the record of an earlier version with the settings that it did not know, at their defaults.
+
+    The default of a new setting is what all runs did before it, so it changes no result: what was computed from the
+    old settings keeps counting. A record is returned as it is where it cannot be read as it stands, or where a stage is
+    unfinished: what that stage saved belongs to the hash of the old settings.
+    """
+    old = record.configuration
+    try:
+        configuration = complete_document(old)
+    except InputError:
+        return record
+    known, completed = flatten_document(old), flatten_document(configuration)
+    if configuration == old or any(completed.get(name) != value for name, value in known.items()):
+        return record
+    adopted = replace(record, configuration=configuration)
+    stages = dict(record.stages)
+    for stage in STAGES:
+        entry = stages.get(stage.name)
+        if entry is None:
+            continue
+        if entry.status != "done":
+            return record
+        external = entry.summary.get(EXTERNAL, {})
+        if entry.input_hash == identify_stage(stage, record, external):
+            stages[stage.name] = replace(entry, input_hash=identify_stage(stage, adopted, external))
+    return replace(adopted, stages=stages)
 
 
 def discard_results(folder: Path, record: RunRecord, verb: str, changed: list[str]) -> RunRecord:

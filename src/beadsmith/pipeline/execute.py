@@ -15,9 +15,12 @@ from beadsmith.config.settings import RunSettings
 from beadsmith.errors import InputError, InterruptedRunError, PhysicsError
 from beadsmith.io.records import describe_os_error, read_json, write_bytes
 from beadsmith.pipeline.changes import (
+    EXTERNAL,
+    adopt_new_settings,
     changed_keys,
     delete,
     discard_results,
+    identify_stage,
     refuse_foreign_files,
     refuse_other_configuration,
     select_configuration,
@@ -30,7 +33,6 @@ from beadsmith.pipeline.record import (
     StageRecord,
     collect_versions,
     describe_machine,
-    hash_data,
     hash_path,
     now,
     read_record,
@@ -44,7 +46,6 @@ from beadsmith.training.start import check_start
 CONFIG_COPY = "run.yaml"
 ERROR_LOG = "error.log"
 DEFAULT_PARENT = Path("runs")
-EXTERNAL = "external"
 
 _HEADER = "The configuration of this run, all defaults spelled out. 'beadsmith run' on its folder resumes it."
 
@@ -215,6 +216,7 @@ class _Session:
                 configuration=configuration,
                 machine=describe_machine(),
             )
+        record = adopt_new_settings(record)
         if restart_from is not None:
             record = self._restart(record, restart_from, configuration)
         refuse_other_configuration(self.folder, record, configuration)
@@ -254,7 +256,7 @@ class _Session:
         """Do one stage if its result is not there already; one that is not wanted must have its result."""
         entry = record.stages.get(stage.name)
         external = self._hash_external(stage, entry)
-        identity = self._identify(stage, record, external)
+        identity = identify_stage(stage, record, external)
         if entry is not None and entry.input_hash == identity and self._is_done(stage, entry):
             if is_wanted:
                 self.listener.stage_skipped(stage.name)
@@ -279,13 +281,6 @@ class _Session:
             name: known[name] if name in known and not Path(name).exists() else hash_path(Path(name))
             for name in stage.list_external(self.settings)
         }
-
-    def _identify(self, stage: Stage, record: RunRecord, external: dict[str, str]) -> str:
-        """Return the hash of everything the result of a stage depends on."""
-        hashes = {name: value for entry in record.stages.values() for name, value in entry.outputs.items()}
-        inputs = {name: hashes.get(name) for name in stage.inputs} | external
-        settings = select_configuration(record.configuration, stage.keys)
-        return hash_data({"stage": stage.name, "settings": settings, "inputs": inputs})
 
     def _is_done(self, stage: Stage, entry: StageRecord) -> bool:
         """Whether a stage ended and its outputs lie there as it wrote them."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from beadsmith.errors import InputError
 from beadsmith.io.links import link_tree
+from beadsmith.pipeline.changes import adopt_new_settings
 from beadsmith.pipeline.record import RECORD_FILE, StageRecord, hash_path, read_record
 
 
@@ -49,7 +50,7 @@ def find_result(stage: str, identity: str, donors: Sequence[Path]) -> FoundResul
     """
     for donor in donors:
         record = read_record(donor)
-        entry = None if record is None else record.stages.get(stage)
+        entry = None if record is None else adopt_new_settings(record).stages.get(stage)
         if entry is None or entry.status != "done" or entry.input_hash != identity:
             continue
         if all((donor / name).exists() and hash_path(donor / name) == value for name, value in entry.outputs.items()):
