@@ -85,6 +85,7 @@ def test_a_bead_of_the_side_chain_locks_the_hand(maps):
     assert checks[HANDS]["value"] == pytest.approx(np.log(2.0), abs=1e-3)
     assert "2:CA" in checks[HANDS]["meaning"]
     assert checks["inversion"]["value"] > 5.0
+    assert "prior.impropers: harmonic" in checks["inversion"]["remedy"]
     assert checks[LOST]["value"] == 0.0
 
 

@@ -187,7 +187,7 @@ def _judge_inversion(molecules: tuple[MoleculeSurvey, ...]) -> list[MappingVerdi
         threshold=f"> {LEAST_DEVIATIONS:g}, and no change of sign",
         meaning=f"Distance of the signed improper at {name} from planarity, in its standard deviations; its sign "
         f"changed {worst.n_flips} times. Where the reference never inverts, the barrier between hands is extrapolated.",
-        remedy="Name an improper for the centre in mapping.definitions and set {IMPROPER_PRIOR}, which holds its "
+        remedy=f"Name an improper for the centre in mapping.definitions and set {IMPROPER_PRIOR}, which holds its "
         f"sign, or use {ROTATIONS_ONLY}.",
     )
     return [MappingVerdict(check=check, map_alone=check.status)]
