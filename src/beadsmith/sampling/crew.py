@@ -88,18 +88,7 @@ class _SideBySide:
             for place in range(share, len(tasks), len(self._workers)):
                 outcomes[place] = _delegate(self._workers[share], tasks[place], n_done, place)
 
-        with ThreadPoolExecutor(len(self._workers)) as pool:
-            pending: set[Future[None]] = {pool.submit(work, share) for share in range(len(self._workers))}
-            try:
-                while pending:
-                    done, pending = wait(pending, timeout=_REPORT_INTERVAL, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
-                    report(sum(n_done))
-            except BaseException:
-                # the threads wait for processes, which would otherwise finish their stretches first
-                self.dismiss()
-                raise
+        work_side_by_side(work, len(self._workers), lambda: report(sum(n_done)), dismiss=self.dismiss)
         return [outcomes[place] for place in range(len(tasks))]
 
     def dismiss(self) -> None:
@@ -112,6 +101,32 @@ class _SideBySide:
                 with suppress(OSError):
                     assert stream is not None
                     stream.close()
+
+
+def work_side_by_side(
+    work: Callable[[int], None], n_workers: int, report: Callable[[], None], *, dismiss: Callable[[], None]
+) -> None:
+    """Let some threads do their shares of the work, and report five times a second in this one.
+
+    Parameters
+    ----------
+    work : Does the share of a worker, numbered from 0; it waits for a process.
+    n_workers : Number of threads.
+    report : Tells how far they are.
+    dismiss : Ends the processes at the first error and at an interruption, whatever they do.
+    """
+    with ThreadPoolExecutor(n_workers) as pool:
+        pending: set[Future[None]] = {pool.submit(work, share) for share in range(n_workers)}
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=_REPORT_INTERVAL, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                report()
+        except BaseException:
+            # the threads wait for processes, which would otherwise finish their stretches first
+            dismiss()
+            raise
 
 
 def _start_worker() -> "subprocess.Popen[bytes]":

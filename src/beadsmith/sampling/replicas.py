@@ -6,7 +6,7 @@ OpenMM's Reference platform in a process draw from one stream of random numbers,
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,10 +80,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Frame:
+class SavedFrame:
+    """One frame of a reference."""
+
     snapshot: Snapshot
-    virial: np.ndarray
+    """The saved atoms."""
+    virial: Float[np.ndarray, "3 3"]
+    """Molecular virial [kJ/mol]; zero where frames carry none."""
     time: float
+    """Time since the end of the equilibration [ps]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +123,7 @@ class Engine:
         is_exact = True
         if task.start is not None:
             # packed liquids are relaxed already
-            _start_(replica.context, task, n_iterations=100 if self.plan.is_liquid else 1000)
+            start_(replica.context, task, n_iterations=100 if self.plan.is_liquid else 1000)
         elif task.state is not None:
             is_exact = restore_state_(replica.context, task.state)
         n_before, _ = settings.n_intervals
@@ -128,17 +133,18 @@ class Engine:
             snapshot = _take_interval_(replica.context, settings, task, done)
             dynamics_ended = time.perf_counter()
             if done > n_before:
-                frames.append(self._keep(replica, snapshot, (done - n_before) * settings.save_interval))
+                moment = (done - n_before) * settings.save_interval
+                frames.append(keep_frame(self.plan, replica.virials, snapshot, moment))
             seconds += dynamics_ended - started
             seconds_virial += time.perf_counter() - dynamics_ended
             report()
         outcome = Outcome(
-            frames=self._stack(frames),
+            frames=stack_frames(self.plan, frames),
             state=save_state(replica.context),
             is_exact=is_exact,
             seconds=seconds,
             seconds_virial=seconds_virial,
-            platform=_describe_platform(replica.context),
+            platform=describe_platform(replica.context),
         )
         for context in (replica.context, *(() if replica.virials is None else replica.virials.contexts)):
             renew_(context)
@@ -146,7 +152,7 @@ class Engine:
 
     def _create(self, task: Task) -> _Replica:
         plan, settings = self.plan, self.plan.settings
-        integrator_seed, barostat_seed = _engine_seeds(task.seed)
+        integrator_seed, barostat_seed = engine_seeds(task.seed)
         integrator = openmm.LangevinMiddleIntegrator(task.temperature, settings.friction, settings.timestep)
         integrator.setRandomNumberSeed(integrator_seed)
         copy = openmm.XmlSerializer.clone(plan.system)
@@ -160,53 +166,65 @@ class Engine:
             virials=build_virial_engine(plan.system, plan.topology, plan.platform) if plan.is_liquid else None,
         )
 
-    def _keep(self, replica: _Replica, snapshot: Snapshot, moment: float) -> _Frame:
-        if replica.virials is not None:
-            virial = compute_virial(replica.virials, snapshot.positions, snapshot.cell)
-            return _Frame(snapshot=snapshot, virial=virial, time=moment)
-        # about the centre of mass: far from the origin float32 would lose digits
-        masses, n_saved = self.plan.topology.masses, self.plan.topology.n_sites
-        positions = snapshot.positions[:n_saved]
-        cut = Snapshot(
-            positions=positions - masses @ positions / masses.sum(),
-            forces=snapshot.forces[:n_saved],
-            energy=snapshot.energy,
-            cell=snapshot.cell,
-        )
-        return _Frame(snapshot=cut, virial=np.zeros((3, 3)), time=moment)
 
-    def _stack(self, frames: list[_Frame]) -> Arrays:
-        n_frames, n_sites = len(frames), self.plan.topology.n_sites
-        snapshots = [frame.snapshot for frame in frames]
+def keep_frame(plan: Plan, virials: VirialEngine | None, snapshot: Snapshot, moment: float) -> SavedFrame:
+    """Return a configuration as it is saved: with its virial, or only the saved atoms about their centre of mass.
 
-        def stack(arrays: list[np.ndarray], width: int, dtype: type = np.float32) -> np.ndarray:
-            return np.array(arrays, dtype=dtype).reshape(n_frames, width, 3)
-
-        stacked = {
-            "positions": stack([snapshot.positions for snapshot in snapshots], n_sites),
-            "forces": stack([snapshot.forces for snapshot in snapshots], n_sites),
-            "energy": np.array([snapshot.energy for snapshot in snapshots], dtype=np.float64),
-            "times": np.array([frame.time for frame in frames], dtype=np.float64),
-        }
-        if self.plan.is_liquid:
-            stacked["virial"] = stack([frame.virial for frame in frames], 3, np.float64)
-        # without its water a peptide is in no box
-        if self.plan.system.usesPeriodicBoundaryConditions() and n_sites == self.plan.system.getNumParticles():
-            stacked["cell"] = stack([snapshot.cell for snapshot in snapshots], 3)
-        return stacked
+    Parameters
+    ----------
+    plan : What is saved.
+    virials : Energy evaluations of a liquid, or None.
+    snapshot : All atoms.
+    moment : Time since the end of the equilibration [ps].
+    """
+    if virials is not None:
+        virial = compute_virial(virials, snapshot.positions, snapshot.cell)
+        return SavedFrame(snapshot=snapshot, virial=virial, time=moment)
+    # about the centre of mass: far from the origin float32 would lose digits
+    masses, n_saved = plan.topology.masses, plan.topology.n_sites
+    positions = snapshot.positions[:n_saved]
+    cut = Snapshot(
+        positions=positions - masses @ positions / masses.sum(),
+        forces=snapshot.forces[:n_saved],
+        energy=snapshot.energy,
+        cell=snapshot.cell,
+    )
+    return SavedFrame(snapshot=cut, virial=np.zeros((3, 3)), time=moment)
 
 
-def _engine_seeds(seed: int) -> tuple[int, int]:
+def stack_frames(plan: Plan, frames: Sequence[SavedFrame]) -> Arrays:
+    """Return the fields of a trajectory, by name, that some frames fill."""
+    n_frames, n_sites = len(frames), plan.topology.n_sites
+    snapshots = [frame.snapshot for frame in frames]
+
+    def stack(arrays: list[np.ndarray], width: int, dtype: type = np.float32) -> np.ndarray:
+        return np.array(arrays, dtype=dtype).reshape(n_frames, width, 3)
+
+    stacked = {
+        "positions": stack([snapshot.positions for snapshot in snapshots], n_sites),
+        "forces": stack([snapshot.forces for snapshot in snapshots], n_sites),
+        "energy": np.array([snapshot.energy for snapshot in snapshots], dtype=np.float64),
+        "times": np.array([frame.time for frame in frames], dtype=np.float64),
+    }
+    if plan.is_liquid:
+        stacked["virial"] = stack([frame.virial for frame in frames], 3, np.float64)
+    # without its water a peptide is in no box
+    if plan.system.usesPeriodicBoundaryConditions() and n_sites == plan.system.getNumParticles():
+        stacked["cell"] = stack([snapshot.cell for snapshot in snapshots], 3)
+    return stacked
+
+
+def engine_seeds(seed: int) -> tuple[int, int]:
     """Return two independent seeds for OpenMM, which takes 0 for a random one."""
     first, second = np.random.SeedSequence(seed).generate_state(2)
     return int(first % (2**31 - 1)) + 1, int(second % (2**31 - 1)) + 1
 
 
-def _start_(context: openmm.Context, task: Task, *, n_iterations: int) -> None:
+def start_(context: openmm.Context, task: Task, *, n_iterations: int) -> None:
     """Relax the starting positions and draw velocities."""
     context.setPositions(task.start)
     openmm.LocalEnergyMinimizer.minimize(context, 10.0, n_iterations)
-    context.setVelocitiesToTemperature(task.temperature, _engine_seeds(task.seed)[0])
+    context.setVelocitiesToTemperature(task.temperature, engine_seeds(task.seed)[0])
 
 
 def _take_interval_(context: openmm.Context, settings: SamplingSettings, task: Task, done: int) -> Snapshot:
@@ -222,13 +240,14 @@ def _take_interval_(context: openmm.Context, settings: SamplingSettings, task: T
             ) from error
         if "NaN" not in str(error):
             raise
-        raise _diverged(task, step) from error
+        raise describe_divergence(task, step) from error
     if not np.isfinite(snapshot.energy):
-        raise _diverged(task, step)
+        raise describe_divergence(task, step)
     return snapshot
 
 
-def _diverged(task: Task, step: int) -> PhysicsError:
+def describe_divergence(task: Task, step: int) -> PhysicsError:
+    """Return the error for a run whose energy is not a number."""
     return PhysicsError(
         f"the atomistic run diverged before step {step}: its energy is not a number (replica {task.number}, "
         f"{task.temperature:g} K)",
@@ -236,7 +255,8 @@ def _diverged(task: Task, step: int) -> PhysicsError:
     )
 
 
-def _describe_platform(context: openmm.Context) -> dict[str, str]:
+def describe_platform(context: openmm.Context) -> dict[str, str]:
+    """Return the name and the properties of a context's platform."""
     platform = context.getPlatform()
     properties = {name: platform.getPropertyValue(context, name) for name in platform.getPropertyNames()}
     return {"name": platform.getName(), **properties}
