@@ -121,6 +121,15 @@ def test_changed_settings_of_a_run_are_refused_by_name(done_study, finished_run,
         do(study, finished_run / "run")
 
 
+def test_runs_of_a_version_without_a_setting_are_not_refused(done_study, tmp_path):
+    folder = shutil.copytree(done_study[0].study.folder, tmp_path / "toy")
+    record_file = folder / "runs" / "centre-spline" / "record.json"
+    record = json.loads(record_file.read_text())
+    del record["configuration"]["prior"]["min_samples"]
+    record_file.write_text(json.dumps(record))
+    work.refuse_changed_runs(make_study(tmp_path, mappings=MAPPINGS, networks=SPLINE_AND_NETWORK))
+
+
 def test_time_that_is_up_stops_the_study_and_the_next_call_goes_on(finished_run, tmp_path):  # noqa: F811
     study = make_study(tmp_path, networks={"spline": "none"})
     first, _ = do(study, finished_run / "run", stop_after=1e-3)

@@ -11,7 +11,7 @@ from typing import Literal
 from beadsmith.config.describe import to_document, write_yaml
 from beadsmith.errors import InputError, PhysicsError
 from beadsmith.io.records import read_json, write_bytes, write_json
-from beadsmith.pipeline.changes import changed_keys
+from beadsmith.pipeline.changes import adopt_new_settings, changed_keys
 from beadsmith.pipeline.execute import run
 from beadsmith.pipeline.listener import Listener
 from beadsmith.pipeline.record import RECORD_FILE, now, read_record
@@ -109,7 +109,8 @@ def refuse_changed_runs(study: Study) -> None:
     for entry in study.runs:
         folder = study.run_folder(entry.name)
         record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
-        changed = [] if record is None else changed_keys(record.configuration, to_document(entry.settings))
+        made_with = None if record is None else adopt_new_settings(record).configuration
+        changed = [] if made_with is None else changed_keys(made_with, to_document(entry.settings))
         if changed:
             raise InputError(
                 f"the run '{entry.name}' in '{study.folder}' was made with other settings: {', '.join(changed[:6])}",
