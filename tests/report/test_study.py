@@ -58,7 +58,10 @@ def test_the_diagnosis_before_training_stands_beside_the_mapping(tmp_path):
     assert "Is the mapping sound?" in page
     row = re.search(r"bond permutation</td><td>fail</td><td>pass</td>(.*?)</tr>", page, re.DOTALL)[1]
     assert "prior.bonds: harmonic" in row
+    assert row.endswith(">all</td>")
     results = make_results()
+    next(iter(results["runs"].values()))["diagnosis"] = None
+    assert "<td>all</td>" not in read_page(tmp_path, results), "one of two runs is not all of them"
     for run in results["runs"].values():
         run["diagnosis"] = None
     assert "Is the mapping sound?" not in read_page(tmp_path, results)

@@ -103,7 +103,9 @@ def _shorten(name: str, option: str) -> str:
 def _tabulate_diagnosis(results: dict[str, Any]) -> Table | None:
     """Return the verdicts on each mapping before training, those of equal checks of several networks once."""
     rows: dict[tuple[str, ...], list[str]] = {}
+    n_runs = {}
     for option, runs in _group_runs(results):
+        n_runs[option] = len(runs)
         for name, run in runs.items():
             for check in run["diagnosis"] or ():
                 value = f"{format_number(check['value'])} {typeset_unit(check['unit'])}".strip()
@@ -117,5 +119,7 @@ def _tabulate_diagnosis(results: dict[str, Any]) -> Table | None:
         "a prior, and with the network and prior of the runs named last. What those have that makes the difference is "
         "named before.",
         header=("mapping", "check", "map alone", "with the model", "value", "condition", "cured by", "runs"),
-        rows=tuple((*key, ", ".join(names)) for key, names in rows.items()),
+        rows=tuple(
+            (*key, "all" if len(names) == n_runs[key[0]] > 1 else ", ".join(names)) for key, names in rows.items()
+        ),
     )

@@ -31,15 +31,13 @@ def tabulate_overview(results: dict[str, Any]) -> Table:
                 format_percent(explained) if explained else MISSING,
                 *(_format_error(run["errors"].get(key)) for key in keys),
                 f"{stability['n_survived']} of {stability['n_replicas']}" if stability else _describe_stopped(run),
-                format_number((run["speed"] or {}).get("steps_per_second")),
             )
         )
     titles = (f"{entry['title']}{_in_unit(entry['unit'])}" for entry in keys.values())
     return Table(
         caption="Every run on held-out forces and against the mapped reference, mean over kinds ± one standard error; "
-        "in brackets the same in units of the reference's own sampling error. Stable: replicas that reached the end. "
-        "Steps per second: of all replicas side by side.",
-        header=("run", "checks", "explained force variance", *titles, "stable", "steps/s"),
+        "in brackets the same in units of the reference's own sampling error. Stable: replicas that reached the end.",
+        header=("run", "checks", "explained force variance", *titles, "stable"),
         rows=tuple(rows),
     )
 
