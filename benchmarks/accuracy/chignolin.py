@@ -100,7 +100,7 @@ def describe_run(run: Path) -> dict[str, Any]:
             name: {system: entry["basins"][name]["value"] for system, entry in systems.items()}
             for name in reference["basins"]
         },
-        "slow_modes": reference["slow_modes"],
+        "slow_times": reference["slow_modes"]["implied_timescales"],
         "checks": {check["name"]: check["status"] for check in checks},
     }
 
@@ -134,7 +134,7 @@ def measure_speed(run: Path, sizes: list[int]) -> dict[str, Any]:
 
     Of several runs the fastest counts, since others may use the machine; saving is part of a run.
     """
-    settings = beadsmith.load_config(run / "config.yaml")
+    settings = beadsmith.load_config(run / "run.yaml")
     rates = {}
     for n_replicas in sizes:
         found = []
@@ -168,7 +168,7 @@ def measure_speed(run: Path, sizes: list[int]) -> dict[str, Any]:
 
 def estimate_convergence(run: Path) -> dict[str, Any]:
     """Return events and correlation times of every replica of the reference, and the sampling that would be needed."""
-    settings = beadsmith.load_config(run / "config.yaml")
+    settings = beadsmith.load_config(run / "run.yaml")
     frames = beadsmith.read_trajectory(run / "mapped.h5")
     series = _measure_shapes(run / "mapped.h5", frames, settings.evaluation.molecules.native)
     interval = settings.sampling.save_interval
@@ -206,11 +206,16 @@ def estimate_convergence(run: Path) -> dict[str, Any]:
 def _measure_shapes(path: Path, frames: Trajectory, native: NativeSettings | None) -> dict[str, np.ndarray]:
     """Return the coordinates of `SHAPES` in every frame."""
     assert native is not None
-    settings = beadsmith.load_config(path.parent / "config.yaml").evaluation.molecules
+    settings = beadsmith.load_config(path.parent / "run.yaml").evaluation.molecules
     with open_trajectory(path) as stored:
         plans = plan_molecules(frames.topology, settings, read_structures(stored, native.frame))
     (plan,) = plans.values()
-    return {name: plan.by_name[name].compute(frames.positions)[:, 0] for name in SHAPES}
+    series = {}
+    for name in SHAPES:
+        compute = plan.by_name[name].compute
+        assert compute is not None
+        series[name] = compute(frames.positions)[:, 0]
+    return series
 
 
 def follow_states(contacts: np.ndarray) -> np.ndarray:

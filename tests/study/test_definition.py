@@ -1,5 +1,7 @@
 """The file of a study: axes become runs, and what cannot be meant is refused with file and line."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -9,6 +11,8 @@ from beadsmith.errors import InputError
 from beadsmith.study.definition import read_study
 from example_studies import GRID, MAPPINGS, SPLINE_AND_NETWORK, describe_base, make_study, write_study
 
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("study_*.yaml"))
 MACE = {"kind": "mace", "cutoff": "0.7 nm", "n_features": 2}
 
 
@@ -29,6 +33,14 @@ def test_an_option_replaces_its_whole_section(tmp_path):
     study = make_study(tmp_path, mappings={"a": {}, "b": {"forces": "sum"}}, base=base)
     assert [run.settings.mapping.masses for run in study.runs] == ["simulation", "simulation"]
     assert [run.settings.mapping.forces for run in study.runs] == ["optimal", "sum"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_study_among_the_examples_can_be_planned(monkeypatch, name):
+    monkeypatch.chdir(ROOT)
+    study = read_study(Path("examples") / name)
+    assert len(study.runs) > 10
+    assert all(run.settings.state.temperature > 0.0 for run in study.runs)
 
 
 def test_correlations_and_cutoffs_multiply_only_the_networks_that_have_them(tmp_path):
@@ -103,6 +115,15 @@ def test_sets_choose_states_by_their_values_in_any_unit(tmp_path):
         "train-spline-hot": ("state-330K_0.7g_cm3", "state-330K_0.75g_cm3"),
         "train-spline-corner": ("state-300K_0.7g_cm3",),
     }
+
+
+def test_skip_by_the_name_of_each_leaves_out_every_single_state(tmp_path):
+    skip = [{"network": "hipnn", "train": "alone"}]
+    sets = {"alone": "each", "joint": "all"}
+    study = make_study(tmp_path, **GRID, networks=SPLINE_AND_NETWORK, sets=sets, skip=skip)
+    trained = {name for name in names(study) if name.startswith("train-hipnn")}
+    assert trained == {"train-hipnn-joint"}
+    assert len([name for name in names(study) if name.startswith("train-spline")]) == 5
 
 
 def test_a_training_that_no_cell_wants_falls_away(tmp_path):

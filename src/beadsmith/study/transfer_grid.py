@@ -1,6 +1,6 @@
 """The runs of a transfer study: states sampled once, force fields trained on some of them and simulated at all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beadsmith.config.document import Node
@@ -46,7 +46,7 @@ def plan_transfer_runs(
     sets = _read_sets(entries, states)
     names = {TRAIN: tuple(sets), TEST: tuple(state.name for state in states)}
     matrix = [[Overlay(axis=axis, name=name, values={}) for name in options] for axis, options in names.items()]
-    skipped = check_skipped(read_skipped(entries), [*axes, *matrix])
+    skipped = check_skipped(_spell_out(read_skipped(entries), entries, states), [*axes, *matrix])
     runs = [_plan_state(state) for state in states]
     for model in combine(base, axes):
         for set_name, members in sets.items():
@@ -144,6 +144,19 @@ def _read_sets(entries: dict[str, Node], states: list[_State]) -> dict[str, list
                 where=node.where,
             )
     return sets
+
+
+def _spell_out(skipped: list[dict[str, Node]], entries: dict[str, Node], states: list[_State]) -> list[dict[str, Node]]:
+    """Return what is left out, with the name of an ``each`` replaced by that of every single state."""
+    sets = read_section(entries["sets"], "'sets'") if "sets" in entries else {}
+    single = {name for name, node in sets.items() if node.value == "each"}
+    found = []
+    for entry in skipped:
+        if TRAIN in entry and entry[TRAIN].value in single:
+            found += [{**entry, TRAIN: replace(entry[TRAIN], value=state.name)} for state in states]
+        else:
+            found.append(entry)
+    return found
 
 
 def _choose_states(name: str, node: Node, states: list[_State]) -> list[_State]:
