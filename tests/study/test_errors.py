@@ -60,3 +60,13 @@ def test_the_pressure_counts_by_its_size():
 def test_the_density_counts_only_where_it_is_free():
     difference = {"value": 0.0, "standard_error": 0.0, "unit": "g/cm^3"}
     assert "density" not in collect_errors(describe(density_difference=difference), "network")
+
+
+def test_the_heat_capacity_counts_where_the_model_has_one():
+    evaluation = describe()
+    evaluation["systems"]["reference"]["heat_capacity"] = {**measured(30.0, 3.0), "unit": "J/mol/K"}
+    evaluation["systems"]["network"] = {"heat_capacity": None}
+    assert "heat_capacity" not in collect_errors(evaluation, "network")
+    evaluation["systems"]["network"]["heat_capacity"] = {**measured(18.0, 4.0), "unit": "J/mol/K"}
+    found = collect_errors(evaluation, "network")["heat_capacity"]
+    assert (found["value"], found["standard_error"], found["ratio"]) == pytest.approx((12.0, 5.0, 4.0))

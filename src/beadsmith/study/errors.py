@@ -55,6 +55,7 @@ def collect_errors(evaluation: dict[str, Any], name: str) -> dict[str, dict[str,
         "surfaces": _average_divergences("JS of free-energy surfaces", _first_bins(molecules)),
         "pressure": _read_scalar("pressure", evaluation, comparison),
         "density": _read_scalar("density", evaluation, comparison),
+        "heat_capacity": _compare_heat_capacities(evaluation, name),
     }
     return {key: entry.to_json() for key, entry in found.items() if entry is not None}
 
@@ -98,6 +99,21 @@ def _read_scalar(name: str, evaluation: dict[str, Any], comparison: dict[str, An
         unit=found["unit"],
         value=abs(found["value"]),
         standard_error=found["standard_error"],
+        reference_error=own["standard_error"],
+        n_kinds=1,
+    )
+
+
+def _compare_heat_capacities(evaluation: dict[str, Any], name: str) -> StudyError | None:
+    """Return the error of the heat capacity, which only a force field that depends on temperature has."""
+    found, own = (evaluation["systems"].get(system, {}).get("heat_capacity") for system in (name, "reference"))
+    if found is None or own is None:
+        return None
+    return StudyError(
+        title="|Δ heat capacity|",
+        unit=found["unit"],
+        value=abs(found["value"] - own["value"]),
+        standard_error=float(np.hypot(found["standard_error"], own["standard_error"])),
         reference_error=own["standard_error"],
         n_kinds=1,
     )
