@@ -123,6 +123,7 @@ def test_hands_are_known_by_rotations_alone_by_sine_terms_or_by_a_correction(map
     assert checks[HANDS]["status"] == status
     assert checks[HANDS]["map_alone"] == "fail"
     assert checks[HANDS]["cures"] == [] if cure is None else cure in checks[HANDS]["cures"][0]
+    assert ("whether it learns to, a simulation shows" in checks[HANDS]["meaning"]) == (cure == "SO(3)")
 
 
 def test_two_site_hexane_fails_all_checks_of_bonds_and_other_labels_are_no_cure(maps):
