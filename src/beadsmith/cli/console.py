@@ -28,8 +28,10 @@ TITLES = {
     "diagnose": "verdict on the map",
     "average": "forces at fixed beads",
     "train": "prior, pair spline and network",
+    "train_ensemble": "the other networks of the ensemble",
     "simulate": "coarse-grained simulation",
     "simulate_pair_spline": "the same with the pair spline",
+    "simulate_ensemble": "the same with the other networks",
     "evaluate": "comparison with the reference",
     "report": "report",
 }

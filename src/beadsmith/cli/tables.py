@@ -29,6 +29,8 @@ def show_result(console: Console, result: RunResult, verb: str) -> None:
     if verb == "run":
         show_map_verdict(console, result)
         show_times(console, result)
+    if verb in ("run", "train") and "train_ensemble" in result.record.stages:
+        show_ensemble(console, result)
     training = result.folder / TRAINING[0]
     if verb in ("run", "train") and training.exists():
         show_losses(console, read_json(training))
@@ -45,6 +47,18 @@ def show_map_verdict(console: Console, result: RunResult) -> None:
         summary = result.record.stages["diagnose"].summary
         verdicts = [f"{title}: {summary[key]}" for key, title in _MAP_VERDICTS.items()]
         console.print(f"{', '.join(verdicts)}; all of it: beadsmith diagnose {result.folder}", markup=False)
+
+
+def show_ensemble(console: Console, result: RunResult) -> None:
+    """Show in one line how far the networks of an ensemble can be trusted to know unknown frames."""
+    test = result.record.stages["train_ensemble"].summary.get("flagged", {}).get("test")
+    if test is not None and result.settings.ensemble is not None:
+        share, error = 100.0 * test["value"], 100.0 * (test["standard_error"] or 0.0)
+        console.print(
+            f"ensemble of {result.settings.ensemble.members} networks ({result.settings.ensemble.kind}): forces spread "
+            f"more than on 99 % of the training frames in {share:.2g} ± {error:.1g} % of the test frames",
+            markup=False,
+        )
 
 
 def show_import(console: Console, summary: dict[str, Any]) -> None:

@@ -44,6 +44,8 @@ def check_consistency(settings: RunSettings) -> None:
     if settings.training.thermal != "none" and settings.trained_in is None:
         _check_thermal(settings)
     _check_pressure(settings)
+    if settings.ensemble is not None:
+        _check_ensemble(settings)
 
 
 def _check_exclusions(settings: RunSettings) -> None:
@@ -126,6 +128,19 @@ def _check_pressure(settings: RunSettings) -> None:
             "'training.labels.virials' is given, but pair splines are fitted to forces alone",
             where="training.labels.virials",
             fix="Use 'training.volume_term' for their pressure, or give a network.",
+        )
+
+
+def _check_ensemble(settings: RunSettings) -> None:
+    """Refuse an ensemble whose members could not differ."""
+    problem = None
+    if settings.network is None:
+        problem, fix = "pair splines have no seed", "Give a network, or leave the section out."
+    elif settings.start_from is not None and settings.trained_in is None:
+        problem, fix = "all would start from the weights of 'start_from'", "Train the ensemble from scratch."
+    if problem is not None:
+        raise InputError(
+            f"'ensemble' is for networks that differ by their initial weights, but {problem}", where="ensemble", fix=fix
         )
 
 

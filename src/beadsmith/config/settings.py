@@ -16,6 +16,7 @@ from beadsmith.sampling.peptides import PeptideSettings
 from beadsmith.sampling.settings import SamplingSettings
 from beadsmith.sampling.systems import SystemSettings
 from beadsmith.simulation.settings import SimulationSettings
+from beadsmith.training.ensemble import EnsembleSettings
 from beadsmith.training.settings import TrainingSettings
 from beadsmith.trajectory import StatePoint
 from beadsmith.units import Unit
@@ -84,6 +85,9 @@ class RunSettings:
     """The learned part of the force field; its kind is hipnn, schnet or mace. 'none' leaves the pair splines alone."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
     """Force matching."""
+    ensemble: EnsembleSettings | None = None
+    """Networks that are trained and simulated beside the one of the run, as a measure of its uncertainty; none for
+    none."""
     start_from: str | None = None
     """Force field folder whose weights training starts from (fine-tuning), or none to start from scratch."""
     train_with: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from typing import Any
 from beadsmith.check import Check
 from beadsmith.diagnostics.data import check_reference
 from beadsmith.diagnostics.dynamics import check_simulation
+from beadsmith.diagnostics.ensemble import check_ensemble
 from beadsmith.diagnostics.fit import check_fit
 from beadsmith.diagnostics.pressure import check_trained_pressure, is_pressure_trained
 from beadsmith.diagnostics.stability import check_stability
@@ -37,5 +38,6 @@ def collect_checks(
         ),
         *check_stability(evaluation, name),
         *check_symmetry(evaluation, name),
+        *check_ensemble(evaluation.get("ensemble")),
         *check_tempering(simulation.get("tempering")),
     ]

@@ -25,6 +25,7 @@ from beadsmith.mapping.apply import find_templates
 from beadsmith.mapping.beads import describe_beads
 from beadsmith.neighbors import find_pairs
 from beadsmith.networks.kinds import build_network
+from beadsmith.pipeline.ensemble_cost import add_ensemble
 from beadsmith.pipeline.execute import find_config
 from beadsmith.sampling.engine import PER_THREAD
 from beadsmith.sampling.peptides import PeptideSettings
@@ -162,7 +163,7 @@ def estimate_costs(settings: RunSettings, found: ReferenceSurvey | None = None) 
     spline_time = 1e-6 * size.n_beads + (0.0 if size.n_beads < _SMALL else 1e-3)
     estimates.append(_estimate_simulation(settings, size, "simulate_pair_spline", spline_time))
     estimates.append(_estimate_evaluation(settings, size))
-    return estimates
+    return add_ensemble(settings, estimates)
 
 
 def _measure_size(settings: RunSettings, found: ReferenceSurvey | None) -> _Size:

@@ -10,6 +10,9 @@ from beadsmith.pipeline.tasks import (
     BASELINE_SIMULATION,
     CHECKS,
     DIAGNOSIS,
+    ENSEMBLE,
+    ENSEMBLE_CHECKPOINTS,
+    ENSEMBLE_SIMULATIONS,
     EVALUATION,
     FORCE_FIELD,
     MAPPED,
@@ -30,15 +33,18 @@ from beadsmith.pipeline.tasks import (
     run_sample,
     run_simulate,
     run_simulate_baseline,
+    run_simulate_ensemble,
     run_train,
+    run_train_ensemble,
 )
-from beadsmith.pipeline.training_inputs import list_training_inputs
+from beadsmith.pipeline.training_inputs import list_ensemble_inputs, list_training_inputs
 from beadsmith.sampling.starts import list_structures
 from beadsmith.training.fit import CHECKPOINTS
 
 VERBS = ("sample", "import", "map", "diagnose", "average", "train", "simulate", "evaluate", "report")
 """The stages as a user names them. A run has either ``sample`` or ``import``, and ``average`` where it is asked for;
-``simulate`` is two, the force field and the pair spline beside it."""
+``simulate`` is two, the force field and the pair spline beside it; an ensemble adds one to ``train`` and one to
+``simulate`` for its other networks."""
 
 EXECUTION_KEYS = (
     "sampling.threads",
@@ -73,6 +79,8 @@ class Stage:
     """What an interrupted stage leaves to go on from."""
     is_baseline: bool = False
     """Whether the stage serves the comparison with a network, and falls away without one."""
+    is_ensemble: bool = False
+    """Whether the stage serves the other networks of an ensemble, and falls away without one."""
     is_optional: bool = False
     """Whether later stages can do without its result: it is computed where it is asked for, and never in their way."""
     list_external: Callable[[RunSettings], list[str]] = lambda settings: []
@@ -102,6 +110,7 @@ def needed_stages(settings: RunSettings, verbs: tuple[str, ...] = VERBS) -> list
     last = max(VERBS.index(verb) for verb in verbs)
     stages = [stage for stage in STAGES if VERBS.index(stage.verb) <= last and stage.verb not in left_out]
     stages = [stage for stage in stages if stage.verb in verbs or not stage.is_optional]
+    stages = [stage for stage in stages if settings.ensemble is not None or not stage.is_ensemble]
     return [stage for stage in stages if has_baseline(settings) or not stage.is_baseline]
 
 
@@ -166,6 +175,17 @@ STAGES = (
         compute=run_train,
     ),
     Stage(
+        name="train_ensemble",
+        verb="train",
+        keys=("seed", "prior", "network", "training", "ensemble", "train_with", "trained_in"),
+        inputs=(MAPPED, MEAN_FORCE, FORCE_FIELD),
+        outputs=(ENSEMBLE,),
+        scratch=(ENSEMBLE_CHECKPOINTS,),
+        list_external=list_ensemble_inputs,
+        compute=run_train_ensemble,
+        is_ensemble=True,
+    ),
+    Stage(
         name="simulate",
         verb="simulate",
         keys=("seed", "state.temperature", "simulation"),
@@ -185,10 +205,28 @@ STAGES = (
         is_baseline=True,
     ),
     Stage(
+        name="simulate_ensemble",
+        verb="simulate",
+        keys=("seed", "state.temperature", "simulation", "ensemble.members"),
+        inputs=(ENSEMBLE, MAPPED),
+        outputs=(ENSEMBLE_SIMULATIONS,),
+        compute=run_simulate_ensemble,
+        is_ensemble=True,
+    ),
+    Stage(
         name="evaluate",
         verb="evaluate",
         keys=("network.kind", "baseline", "evaluation"),
-        inputs=(MAPPED, DIAGNOSIS, FORCE_FIELD, TRAINING[0], SIMULATION, BASELINE_SIMULATION),
+        inputs=(
+            MAPPED,
+            DIAGNOSIS,
+            FORCE_FIELD,
+            TRAINING[0],
+            SIMULATION,
+            BASELINE_SIMULATION,
+            ENSEMBLE,
+            ENSEMBLE_SIMULATIONS,
+        ),
         outputs=(EVALUATION, CHECKS),
         compute=run_evaluate,
     ),

@@ -1,6 +1,7 @@
 """What each stage of a run does: the files it reads and writes in the run folder, and the verb it calls."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from beadsmith.io.records import read_json, write_json
 from beadsmith.mapping.apply import map_reference
 from beadsmith.pipeline.averaging import average_labels
 from beadsmith.pipeline.checks import collect_checks
+from beadsmith.pipeline.ensemble import add_ensemble, list_simulations, simulate_members, take_ensemble
 from beadsmith.pipeline.training_inputs import find_mapped, take_training
 from beadsmith.progress import Progress
 from beadsmith.report.build import build_report
 from beadsmith.sampling.run import sample
 from beadsmith.simulation.run import simulate
 from beadsmith.simulation.start import FileStart
+from beadsmith.training.ensemble import train_ensemble
 from beadsmith.training.fit import train
 
 REFERENCE = "reference.h5"
@@ -34,8 +37,11 @@ DIAGNOSIS = "diagnosis.json"
 FORCE_FIELD = "force_field"
 PAIR_SPLINE = "pair_spline"
 TRAINING = ("training.json", "training.csv")
+ENSEMBLE = "ensemble"
+ENSEMBLE_CHECKPOINTS = "ensemble.checkpoint"
 SIMULATION = "simulation.h5"
 BASELINE_SIMULATION = "pair_spline.h5"
+ENSEMBLE_SIMULATIONS = "ensemble_simulations"
 EVALUATION = "evaluation.json"
 CHECKS = "checks.json"
 REPORT = "report.html"
@@ -153,11 +159,7 @@ def run_train(task: Task) -> dict[str, Any]:
         settings.training,
         settings.network,
         settings.prior,
-        (
-            task.folder / MAPPED,
-            *([] if settings.mean_force is None else [task.folder / MEAN_FORCE]),
-            *(path for entry in settings.train_with for path in find_mapped(entry)),
-        ),
+        _list_mapped(task),
         task.folder / FORCE_FIELD,
         baseline_output=task.folder / PAIR_SPLINE,
         seed=settings.seed,
@@ -169,6 +171,41 @@ def run_train(task: Task) -> dict[str, Any]:
     return {} if summary["network"] is None else {"sites_per_second": summary["network"]["sites_per_second"]}
 
 
+def run_train_ensemble(task: Task) -> dict[str, Any]:
+    """Train the other members of the ensemble."""
+    settings = task.settings
+    assert settings.ensemble is not None
+    if settings.trained_in is not None:
+        return {"flagged": take_ensemble(settings, task.folder / ENSEMBLE)["flagged"]}
+    # the noise floor is one of data and network, not of a seed
+    training = replace(settings.training, noise_floor_fractions=())
+    mapped = _list_mapped(task)
+    found = train_ensemble(
+        settings.ensemble,
+        training,
+        partial(train, training, settings.network, settings.prior, mapped),
+        mapped,
+        task.folder / ENSEMBLE,
+        main=task.folder / FORCE_FIELD,
+        scratch=task.folder / ENSEMBLE_CHECKPOINTS,
+        seed=settings.seed,
+        identity=task.identity,
+        progress=task.progress,
+    )
+    # the rest is in the folder's own record
+    return {"flagged": found["flagged"]}
+
+
+def _list_mapped(task: Task) -> tuple[Path, ...]:
+    """Return all files that training reads frames from."""
+    settings = task.settings
+    return (
+        task.folder / MAPPED,
+        *([] if settings.mean_force is None else [task.folder / MEAN_FORCE]),
+        *(path for entry in settings.train_with for path in find_mapped(entry)),
+    )
+
+
 def run_simulate(task: Task) -> dict[str, Any]:
     """Simulate with the force field."""
     return _simulate_with(task, FORCE_FIELD, SIMULATION)
@@ -177,6 +214,18 @@ def run_simulate(task: Task) -> dict[str, Any]:
 def run_simulate_baseline(task: Task) -> dict[str, Any]:
     """Simulate with the pair spline beside it."""
     return _simulate_with(task, PAIR_SPLINE, BASELINE_SIMULATION)
+
+
+def run_simulate_ensemble(task: Task) -> dict[str, Any]:
+    """Simulate with the other members of the ensemble."""
+    return simulate_members(
+        task.settings,
+        task.folder / ENSEMBLE,
+        task.folder / MAPPED,
+        task.folder / ENSEMBLE_SIMULATIONS,
+        identity=task.identity,
+        progress=task.progress,
+    )
 
 
 def _simulate_with(task: Task, force_field: str, output: str) -> dict[str, Any]:
@@ -197,7 +246,19 @@ def run_evaluate(task: Task) -> dict[str, Any]:
     simulations = {"pair_spline" if task.settings.network is None else "network": task.folder / SIMULATION}
     if has_baseline(task.settings):
         simulations["pair_spline"] = task.folder / BASELINE_SIMULATION
+    members = list_simulations(task.settings, task.folder / ENSEMBLE_SIMULATIONS)
+    simulations |= members
     evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
+    if members:
+        evaluation = add_ensemble(
+            task.settings,
+            evaluation,
+            ensemble=task.folder / ENSEMBLE,
+            main=task.folder / FORCE_FIELD,
+            simulation=task.folder / SIMULATION,
+            members=members,
+            progress=task.progress,
+        )
     evaluation["probes"] = _probe(task, evaluation["systems"]["reference"]["molecules"])
     _add_heat_capacity(task, evaluation)
     write_json(task.folder / EVALUATION, evaluation)

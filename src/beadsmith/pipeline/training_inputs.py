@@ -8,6 +8,7 @@ from beadsmith.errors import InputError
 from beadsmith.io.links import link_tree
 
 _MAPPED, _MEAN_FORCE = "mapped.h5", "mean_force.h5"
+_ENSEMBLE = "ensemble"
 _REQUIRED = ("force_field", "training.json")
 _OPTIONAL = ("pair_spline", "training.csv")
 
@@ -18,6 +19,25 @@ def list_training_inputs(settings: RunSettings) -> list[str]:
         return [str(path) for path in _list_results(Path(settings.trained_in))]
     start = [] if settings.start_from is None else [settings.start_from]
     return [*start, *(str(path) for entry in settings.train_with for path in find_mapped(entry))]
+
+
+def list_ensemble_inputs(settings: RunSettings) -> list[str]:
+    """Return the files and folders that the training of the other members of an ensemble reads from elsewhere.
+
+    Raises
+    ------
+    InputError : the run folder to take them from has none.
+    """
+    if settings.trained_in is None:
+        return list_training_inputs(settings)
+    folder = Path(settings.trained_in) / _ENSEMBLE
+    if not folder.is_dir():
+        raise InputError(
+            f"'{settings.trained_in}' holds no '{_ENSEMBLE}'",
+            where="trained_in",
+            fix="Train one there, with the same section 'ensemble', or leave the section out here.",
+        )
+    return [str(folder)]
 
 
 def find_mapped(entry: str) -> list[Path]:

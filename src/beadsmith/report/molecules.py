@@ -22,12 +22,16 @@ def compose_molecules(evaluation: dict[str, Any]) -> list[str | Table | list[Fig
     for kind in kinds:
         measured = {name: system["molecules"][kind] for name, system in systems.items() if kind in system["molecules"]}
         compared = {name: entry["molecules"][kind] for name, entry in comparisons.items() if kind in entry["molecules"]}
-        items += _compose_kind(measured, compared, kind if len(kinds) > 1 else "")
+        title = kind if len(kinds) > 1 else ""
+        items += _compose_kind(measured, compared, title, evaluation.get("ensemble"))
     return items
 
 
 def _compose_kind(
-    measured: dict[str, dict[str, Any]], compared: dict[str, dict[str, Any]], title: str
+    measured: dict[str, dict[str, Any]],
+    compared: dict[str, dict[str, Any]],
+    title: str,
+    ensemble: dict[str, Any] | None,
 ) -> list[str | Table | list[Figure]]:
     items: list[str | Table | list[Figure]] = [_describe_samples(measured, title)]
     items += [_describe_mirror(name, entry["mirror"]) for name, entry in compared.items() if _is_mirrored(entry)]
@@ -42,7 +46,7 @@ def _compose_kind(
     if measured["reference"]["basins"]:
         items.append(_tabulate_basins(measured, compared, title))
     for key in ("coordinates", "bonded"):
-        figure = draw_curves(measured, key, _order_curves(measured, compared, key), title)
+        figure = draw_curves(measured, key, _order_curves(measured, compared, key), title, ensemble)
         if figure is not None:
             items += [[figure], _tabulate_curves(measured, compared, key, title)]
     return items

@@ -11,6 +11,7 @@ from beadsmith.mapping.coverage import shorten_name, summarize_left_out
 from beadsmith.report.contents import NETWORK, PAIR_SPLINE, RunContents
 from beadsmith.report.curves import PairCurve, scan_pair, type_pairs
 from beadsmith.report.diagnosis import compose_diagnosis
+from beadsmith.report.ensemble import compose_ensemble
 from beadsmith.report.figures.motion import draw_displacement, draw_series
 from beadsmith.report.figures.structure import draw_angular, draw_beads, draw_radial
 from beadsmith.report.figures.style import NAMES, Figure
@@ -55,6 +56,7 @@ def compose_sections(contents: RunContents) -> list[Section]:
         Section(anchor="learning", title="What the forces teach", items=_compose_training(contents)),
         Section(anchor="pairs", title="Forces between pairs", items=_compose_pairs(contents)),
         Section(anchor="mapping", title="From atoms to beads", items=_compose_mapping(contents)),
+        *_compose_uncertainty(contents),
         *_compose_verdicts(contents),
         Section(anchor="speed", title="Speed", items=_compose_speed(contents)),
         Section(anchor="beads", title="The beads", items=_compose_beads(contents)),
@@ -83,6 +85,14 @@ def _compose_verdicts(contents: RunContents) -> list[Section]:
         return []
     items = compose_diagnosis(contents.diagnosis)
     return [Section(anchor="diagnosis", title="Is the map sound?", items=items)]
+
+
+def _compose_uncertainty(contents: RunContents) -> list[Section]:
+    """Return the section on the ensemble, if there is one."""
+    if contents.evaluation is None or "ensemble" not in contents.evaluation:
+        return []
+    items = compose_ensemble(contents.evaluation, contents.training)
+    return [Section(anchor="uncertainty", title="How sure are the networks?", items=items)]
 
 
 def _compose_structure(contents: RunContents) -> list[str | Table | list[Figure]]:

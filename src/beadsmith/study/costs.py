@@ -8,6 +8,9 @@ from beadsmith.pipeline.estimate import Estimate, estimate_costs
 from beadsmith.study.jobs import TRAIN, Job
 from beadsmith.study.record import Study
 
+ENSEMBLE = "_ensemble"
+"""End of the names of the stages of an ensemble."""
+
 _SECONDS_OF_A_LINK = 1.0
 _BYTES_OF_A_REPORT = 6e6
 """Page, tables and evaluation of a run."""
@@ -20,13 +23,13 @@ def estimate_jobs(study: Study, jobs: Sequence[Job]) -> dict[str, Estimate]:
     ------
     InputError : a file that a run reads cannot be used.
     """
-    costs: dict[str, dict[str, Estimate]] = {}
+    costs: dict[str, list[tuple[str, Estimate]]] = {}
     found: dict[str, Estimate] = {}
     for job in jobs:
         if job.run not in costs:
             (run,) = (entry for entry in study.runs if entry.name == job.run)
-            costs[job.run] = {_verb(entry, run.settings): entry for entry in _estimate_run(run.settings)}
-        found[job.name] = _add([costs[job.run][verb] for verb in job.verbs if verb in costs[job.run]], job)
+            costs[job.run] = [(_verb(entry, run.settings), entry) for entry in _estimate_run(run.settings)]
+        found[job.name] = _add([entry for verb, entry in costs[job.run] if verb in job.verbs], job)
     return found
 
 
@@ -35,14 +38,17 @@ def _estimate_run(settings: RunSettings) -> list[Estimate]:
 
 
 def _verb(estimate: Estimate, settings: RunSettings) -> str:
-    """Return the verb of a stage; without a network it is the pair spline that 'simulate' simulates."""
+    """Return the verb of a stage; without a network it is the pair spline that 'simulate' simulates.
+
+    The other networks of an ensemble belong to the verbs of the first.
+    """
     is_main = settings.network is None and estimate.stage == "simulate_pair_spline"
-    return "simulate" if is_main else estimate.stage
+    return "simulate" if is_main else estimate.stage.removesuffix(ENSEMBLE)
 
 
 def _adapt(estimate: Estimate, settings: RunSettings) -> Estimate:
     """Return the cost of a stage of a run that trains on the frames of others, too, or does not train itself."""
-    if estimate.stage != TRAIN:
+    if estimate.stage.removesuffix(ENSEMBLE) != TRAIN:
         return estimate
     if settings.trained_in is not None:
         return replace(estimate, work="force field of another run", time=_SECONDS_OF_A_LINK, disk=0.0)

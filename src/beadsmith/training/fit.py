@@ -29,6 +29,7 @@ from beadsmith.training.data import (
     select_rows,
 )
 from beadsmith.training.describe import describe_data
+from beadsmith.training.folds import Fold
 from beadsmith.training.label_errors import measure_offsets
 from beadsmith.training.label_noise import note_offsets, weigh_labels
 from beadsmith.training.loop import Counters, FitResult, fit_network
@@ -66,6 +67,7 @@ def train(
     seed: int,
     identity: str,
     start: Path | None = None,
+    fold: Fold | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Fit prior, pair spline and network to mapped forces; go on where an interrupted call with this identity stopped.
@@ -82,6 +84,7 @@ def train(
     identity : Hash of everything the result depends on; checkpoints of another identity are ignored.
     start : Force field folder to continue or fine-tune from: its prior and its weights are the start; a correction of
         it is dropped.
+    fold : Part of the training frames to leave out, for a member of an ensemble.
     progress : Receives the work done, in epochs of the main fit.
 
     Raises
@@ -99,7 +102,7 @@ def train(
         )
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     previous = None if start is None else load_force_field(start)
-    work = read_work(settings, mapped, previous, folder=Path(output).parent, seed=seed, identity=identity)
+    work = read_work(settings, mapped, previous, folder=Path(output).parent, seed=seed, identity=identity, fold=fold)
     with _limited_threads(settings.threads):
         type_names = work.trajectories[0].topology.type_names
         network = start_network(network_settings, type_names, work.derive_seed(0), previous, form=work.form)

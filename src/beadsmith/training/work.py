@@ -11,6 +11,7 @@ from beadsmith.force_field import ForceField
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.thermal_form import ThermalForm
 from beadsmith.training.data import check_labels, check_mappings, segment_labels, split_by_use
+from beadsmith.training.folds import Fold, leave_out
 from beadsmith.training.loss import force_field_losses, zero_force_losses
 from beadsmith.training.settings import TrainingSettings
 from beadsmith.training.start import choose_form
@@ -74,8 +75,11 @@ def read_work(
     folder: Path,
     seed: int,
     identity: str,
+    fold: Fold | None = None,
 ) -> Work:
     """Read, check and divide all mapped trajectories; the mapping is described by the first one.
+
+    A fold is left out of the training frames.
 
     Raises
     ------
@@ -101,7 +105,7 @@ def read_work(
             for name, own, trajectory in zip(names, metadata, trajectories, strict=True)
         ),
         mapping_summary=metadata[0],
-        rows={"train": split.train, "validation": split.validation, "test": split.test},
+        rows={"train": leave_out(split.train, fold), "validation": split.validation, "test": split.test},
         settings=settings,
         form=choose_form(settings, trajectories, previous),
         seed=seed,

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beadsmith.analysis.member_spread import SPREAD
 from beadsmith.report.figures.style import (
     COLOURS,
     FAINT,
@@ -15,6 +16,7 @@ from beadsmith.report.figures.style import (
     add_curve,
     as_numbers,
     centres,
+    describe_spread,
     finish_figure,
     to_list,
 )
@@ -125,7 +127,13 @@ def draw_basins(molecules: dict[str, dict[str, Any]], title: str) -> Figure | No
     return finish_figure(plot, _name("basins", title), f"Basin populations{_of(title)}", caption=caption, height=400)
 
 
-def draw_curves(molecules: dict[str, dict[str, Any]], key: str, order: list[str], title: str) -> Figure | None:
+def draw_curves(
+    molecules: dict[str, dict[str, Any]],
+    key: str,
+    order: list[str],
+    title: str,
+    ensemble: dict[str, Any] | None = None,
+) -> Figure | None:
     """Return the distributions of the coordinates or of the bonded terms, the first dozen of an order."""
     names = order[:MOST_CURVES]
     if not names:
@@ -149,6 +157,7 @@ def draw_curves(molecules: dict[str, dict[str, Any]], key: str, order: list[str]
                     row=row,
                     col=col,
                     showlegend=place == 0,
+                    spread=curve.get(SPREAD),
                 )
         reference = molecules["reference"][key][coordinate]
         axis = {"range": [-180, 180], "dtick": 90} if reference["is_periodic"] else {"nticks": 5}
@@ -158,9 +167,13 @@ def draw_curves(molecules: dict[str, dict[str, Any]], key: str, order: list[str]
         plot.update_yaxes(title_text="density", row=row, col=1)
     total = len(molecules["reference"][key])
     which = f"The {len(names)} of {total} that differ most. " if total > len(names) else ""
-    caption = which + (
-        "Probability densities, in the inverse of the unit below. Values beyond the ends of a panel count in its "
-        "outermost bins. Bands: one standard error from blocks."
+    caption = (
+        which
+        + (
+            "Probability densities, in the inverse of the unit below. Values beyond the ends of a panel count in its "
+            "outermost bins. Bands: one standard error from blocks."
+        )
+        + describe_spread(ensemble)
     )
     heading = {"coordinates": "Molecular coordinates", "bonded": "Bonds, angles and dihedrals"}[key] + _of(title)
     return finish_figure(plot, _name(key, title), heading, caption=caption, height=90 + _ROW_HEIGHT * n_rows)

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beadsmith.analysis.member_spread import SPREAD
 from beadsmith.report.figures.style import (
     COLOURS,
     GRID,
@@ -14,6 +15,7 @@ from beadsmith.report.figures.style import (
     Figure,
     add_curve,
     as_numbers,
+    describe_spread,
     finish_figure,
     to_list,
 )
@@ -84,6 +86,7 @@ def draw_displacement(evaluation: dict[str, Any]) -> Figure | None:
                 record["mean_square"],
                 record["standard_error"],
                 title=f"{NAMES[name]}, {kind}" if len(records) > 1 else None,
+                spread=record.get(SPREAD),
             )
             windows.append(record["fit_window"])
     if not windows:
@@ -95,5 +98,5 @@ def draw_displacement(evaluation: dict[str, Any]) -> Figure | None:
     caption = (
         "How far beads travel. A sixth of the slope over the grey window is the diffusion coefficient. Bands: one "
         "standard error from blocks of frames."
-    )
+    ) + describe_spread(evaluation.get("ensemble"))
     return finish_figure(plot, "displacement", "Mean-square displacement", caption=caption, height=460)

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beadsmith.analysis.member_spread import SPREAD
 from beadsmith.report.figures.style import (
     FAINT,
     GRID,
@@ -15,6 +16,7 @@ from beadsmith.report.figures.style import (
     add_curve,
     as_numbers,
     centres,
+    describe_spread,
     finish_figure,
     pair_words,
     to_list,
@@ -30,17 +32,17 @@ def draw_radial(evaluation: dict[str, Any]) -> list[Figure]:
     """Return g(r) of every kind of pair with the difference from the reference below it."""
     systems = evaluation["systems"]
     return [
-        _draw_radial_kind(
-            kind, {name: s["rdf"][kind] for name, s in systems.items() if kind in s["rdf"]}, evaluation["settings"]
-        )
+        _draw_radial_kind(kind, {name: s["rdf"][kind] for name, s in systems.items() if kind in s["rdf"]}, evaluation)
         for kind in systems["reference"]["rdf"]
     ]
 
 
-def _draw_radial_kind(kind: str, curves: dict[str, dict[str, Any]], settings: dict[str, Any]) -> Figure:
+def _draw_radial_kind(kind: str, curves: dict[str, dict[str, Any]], evaluation: dict[str, Any]) -> Figure:
+    settings = evaluation["settings"]
     plot = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.66, 0.34], vertical_spacing=0.05)
     for name, curve in curves.items():
-        add_curve(plot, name, centres(curve), curve["density"], curve["standard_error"], row=1)
+        x, spread = centres(curve), curve.get(SPREAD)
+        add_curve(plot, name, x, curve["density"], curve["standard_error"], row=1, spread=spread)
     _add_differences(plot, curves)
     plot.add_vrect(
         x0=settings["window_start"],
@@ -63,7 +65,7 @@ def _draw_radial_kind(kind: str, curves: dict[str, dict[str, Any]], settings: di
         "Above: radial distribution function. Below: its difference from the reference; the dark band around zero is "
         "the reference's own standard error, the grey window is the one that is scored. Bands: one standard error "
         f"from {reference['n_effective']:.0f} blocks of frames."
-    )
+    ) + describe_spread(evaluation.get("ensemble"))
     label = f"Radial distribution function of {typeset_kind(kind)}"
     return finish_figure(plot, f"rdf-{kind}", label, caption=caption, height=540)
 
@@ -75,7 +77,8 @@ def _add_differences(plot: go.Figure, curves: dict[str, dict[str, Any]]) -> None
     for name, curve in curves.items():
         if name != "reference":
             difference = as_numbers(curve["density"]) - as_numbers(reference["density"])
-            add_curve(plot, name, x, difference, curve["standard_error"], row=2, showlegend=False)
+            error, spread = curve["standard_error"], curve.get(SPREAD)
+            add_curve(plot, name, x, difference, error, row=2, showlegend=False, spread=spread)
 
 
 def draw_angular(evaluation: dict[str, Any]) -> list[Figure]:
@@ -87,13 +90,14 @@ def draw_angular(evaluation: dict[str, Any]) -> list[Figure]:
         for name, system in evaluation["systems"].items():
             if kind in system["adf"]:
                 curve = system["adf"][kind]
-                add_curve(plot, name, centres(curve), curve["density"], curve["standard_error"])
+                x, spread = centres(curve), curve.get(SPREAD)
+                add_curve(plot, name, x, curve["density"], curve["standard_error"], spread=spread)
         plot.update_xaxes(title_text=f"angle {typeset_kind(kind)} [degrees]", range=[0, 180], dtick=30)
         plot.update_yaxes(title_text="density (mean 1)", rangemode="tozero")
         caption = (
             f"Angle at a bead between two neighbours that are both closer than {arm:g} nm, not divided by sin θ. It is "
             "three-body structure: pair potentials have no handle on it. Bands: one standard error from blocks."
-        )
+        ) + describe_spread(evaluation.get("ensemble"))
         label = f"Angular distribution of {typeset_kind(kind)}"
         figures.append(finish_figure(plot, f"adf-{kind}", label, caption=caption, height=400))
     return figures

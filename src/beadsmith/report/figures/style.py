@@ -87,10 +87,14 @@ def add_curve(
     row: int | None = None,
     col: int = 1,
     showlegend: bool = True,
+    spread: ArrayLike | None = None,
 ) -> None:
-    """Add the curve of one part of the page with a band of one standard error."""
+    """Add the curve of one part of the page with a band of one standard error, and a hatched one of a spread."""
     where = {} if row is None else {"row": row, "col": col}
     centre = as_numbers(y)
+    if spread is not None:
+        width = np.nan_to_num(as_numbers(spread))
+        _add_hatched(plot, x, centre - width, centre + width, part=part, where=where, showlegend=showlegend)
     if error is not None:
         width = np.nan_to_num(as_numbers(error))
         add_band(plot, x, centre - width, centre + width, part=part, where=where)
@@ -123,6 +127,46 @@ def add_band(
         showlegend=False,
         hoverinfo="skip",
         **where,
+    )
+
+
+def _add_hatched(
+    plot: go.Figure,
+    x: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    *,
+    part: str,
+    where: dict[str, int],
+    showlegend: bool,
+) -> None:
+    """Add a hatched band with its own legend entry: hatched, so that it is no standard error without colours either."""
+    known = np.isfinite(as_numbers(lower))
+    along, low, high = (as_numbers(values)[known] for values in (x, lower, upper))
+    plot.add_scatter(
+        x=to_list(np.concatenate([along, along[::-1]])),
+        y=to_list(np.concatenate([high, low[::-1]])),
+        fill="toself",
+        fillpattern={"shape": "/", "size": 5, "solidity": 0.25, "fgcolor": COLOURS[part], "bgcolor": "rgba(0,0,0,0)"},
+        line={"width": 0.7, "color": COLOURS[part], "dash": "dot"},
+        mode="lines",
+        name=f"spread over {NAMES[part]}s",
+        legendgroup=f"{part} spread",
+        legendrank=1100,
+        showlegend=showlegend,
+        hoverinfo="skip",
+        **where,
+    )
+
+
+def describe_spread(ensemble: dict[str, Any] | None) -> str:
+    """Return what the hatched bands of a figure are, for its caption; nothing without an ensemble."""
+    if ensemble is None:
+        return ""
+    differ = "their seed" if ensemble["kind"] == "seeds" else "their seed and the frames that they were not shown"
+    return (
+        f" Hatched: one standard deviation over {ensemble['n_members']} networks that differ in {differ}, each with a "
+        "simulation of its own. It contains their standard errors; only what is wider is disagreement."
     )
 
 
