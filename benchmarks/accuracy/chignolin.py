@@ -34,8 +34,8 @@ FOLDED, UNFOLDED = 0.8, 0.4
 """Fractions of native contacts beyond which a replica is folded, or unfolded; between them it stays what it was."""
 
 FOLDING_TIME = 600.0
-"""Mean folding time of CLN025 at 340 K in explicit water [ns]: K. Lindorff-Larsen et al., Science 334, 517 (2011),
-doi:10.1126/science.1208351."""
+"""Mean folding time of the variant CLN025 at 340 K in explicit water [ns]: K. Lindorff-Larsen et al., Science 334, 517
+(2011), doi:10.1126/science.1208351."""
 
 TARGET, POPULATION = 0.05, 0.5
 """Standard error of the folded population that is asked for, and the population for which it is hardest to reach."""
@@ -181,6 +181,7 @@ def estimate_convergence(run: Path) -> dict[str, Any]:
             "mean": {name: float(values.mean()) for name, values in own.items()},
             "folded_share": float((states > 0).mean()),
             "events": int(np.count_nonzero(np.diff(states[states != 0]))),
+            "last_state": int(states[-1]),
             # a lower bound: a replica that stays in one state knows nothing of the other
             "correlation_time_ps": {
                 name: 0.5 * interval * statistical_inefficiency(values) for name, values in own.items()
@@ -189,10 +190,15 @@ def estimate_convergence(run: Path) -> dict[str, Any]:
     sampled = read_json(run / "record.json")["stages"]["sample"]["summary"]
     relaxation = POPULATION * FOLDING_TIME
     needed = relaxation * 2.0 * POPULATION * (1.0 - POPULATION) / TARGET**2
+    starts = [replica["first_native_contacts"] >= FOLDED for replica in replicas]
     return {
         "thresholds": {"folded": FOLDED, "unfolded": UNFOLDED},
         "replicas": replicas,
-        "events": sum(replica["events"] for replica in replicas),
+        "started_folded": sum(starts),
+        "ended_in_the_other_state": sum(
+            replica["last_state"] == (-1 if start else 1) for replica, start in zip(replicas, starts, strict=True)
+        ),
+        "short_visits_and_back": sum(replica["events"] for replica in replicas),
         "sampled_ns": len(replicas) * settings.sampling.duration / 1000.0,
         "published_folding_time_ns": FOLDING_TIME,
         "assumed_population": POPULATION,
