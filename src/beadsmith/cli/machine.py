@@ -17,11 +17,14 @@ def inspect_machine() -> dict[str, str]:
     import torch
 
     from beadsmith.cli.tables import format_size
+    from beadsmith.sampling.gromacs.program import find_gromacs
     from beadsmith.sampling.platforms import check_platforms
 
     found = {"python": platform.python_version(), "system": platform.platform()}
     found |= collect_versions()
     found |= {f"OpenMM platform {name}": verdict for name, verdict in check_platforms().items()}
+    gromacs = find_gromacs()
+    found["GROMACS"] = "none on the path (optional)" if gromacs is None else f"{gromacs.version} ({gromacs.path})"
     found["processor cores"] = f"{count_cores()} usable of {os.cpu_count()}"
     found["torch threads"] = str(torch.get_num_threads())
     found["GPU"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none that torch can use"

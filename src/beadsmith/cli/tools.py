@@ -25,6 +25,7 @@ def check(target: Target, overrides: Overrides = None, output: Output = None) ->
     from beadsmith.mapping.coverage import describe_coverage
     from beadsmith.pipeline.estimate import UNCERTAINTY, estimate_costs, survey
     from beadsmith.pipeline.execute import choose_folder, find_config
+    from beadsmith.sampling.gromacs.program import describe_engine
     from beadsmith.sampling.starts import measure_system
     from beadsmith.sampling.systems import SystemSettings
 
@@ -40,6 +41,8 @@ def check(target: Target, overrides: Overrides = None, output: Output = None) ->
         console.print(settings.system.describe(), markup=False)
         topology = measure_system(settings.system).topology
         show_coverage(console, describe_coverage(topology, find_templates(topology, settings.mapping)))
+    if settings.system is not None:
+        console.print(describe_engine(settings.sampling), markup=False)
     if found is not None:
         show_import(console, describe_survey(found))
         show_coverage(console, describe_coverage(found.topology, find_templates(found.topology, settings.mapping)))

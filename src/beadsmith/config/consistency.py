@@ -186,7 +186,7 @@ def _check_sampling(settings: RunSettings) -> None:
         check_state(settings.sampling, settings.system, settings.state.to_state_point())
     except InputError as error:
         name = error.what.split()[0]
-        sections = {"temperatures": "sampling", "timestep": "sampling", "structures": "system"}
+        sections = {"temperatures": "sampling", "timestep": "sampling", "structures": "system", "engine": "sampling"}
         section = sections.get(name, "state")
         what = error.what.replace(name, f"'{section}.{name}'", 1)
         raise InputError(what, where=f"{section}.{name}", fix=error.fix) from error

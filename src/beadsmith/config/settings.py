@@ -68,13 +68,13 @@ class RunSettings:
     seed: int = 1
     """Seed of all randomness: the same seed and machine give the same run."""
     system: SystemSettings | PeptideSettings | None = None
-    """What is sampled with OpenMM, of kind liquid or peptide; give this or a reference."""
+    """What is sampled, of kind liquid or peptide; give this or a reference."""
     reference: ReferenceSettings | None = None
     """Files of a simulation that was run elsewhere, instead of a system to sample."""
     state: StateSettings
     """Temperature, and density or pressure."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    """Atomistic reference simulation with OpenMM."""
+    """Atomistic reference simulation with OpenMM, or for liquids with GROMACS."""
     mapping: MappingSettings = field(default_factory=MappingSettings)
     """From atoms to beads."""
     mean_force: MeanForceSettings | None = None

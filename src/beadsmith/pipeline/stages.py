@@ -121,7 +121,7 @@ STAGES = (
         keys=("seed", "system", "state", "sampling"),
         inputs=(),
         outputs=(REFERENCE,),
-        scratch=(f"{REFERENCE}.parts",),
+        scratch=(f"{REFERENCE}.parts", f"{REFERENCE}.gromacs"),
         list_external=lambda settings: list_structures(settings.system),
         compute=run_sample,
     ),

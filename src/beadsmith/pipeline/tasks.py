@@ -72,7 +72,7 @@ def has_baseline(settings: RunSettings) -> bool:
 
 
 def run_sample(task: Task) -> dict[str, Any]:
-    """Sample the reference with OpenMM."""
+    """Sample the reference."""
     settings, output = task.settings, task.folder / REFERENCE
     assert settings.system is not None
     if (finished := _read_finished(output, task.identity)) is not None:

@@ -1,10 +1,11 @@
-"""Run atomistic molecular dynamics with OpenMM and write frames with forces and molecular virials.
+"""Run atomistic molecular dynamics and write frames with forces and molecular virials.
 
 The verb ``sample``. The run can be killed at any moment: each checkpoint writes the frames of all replicas since the
 last one together with the states of the engines as one file, and the same call goes on from there.
 """
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,8 @@ from beadsmith.machine import count_cores
 from beadsmith.progress import Progress, silent
 from beadsmith.sampling.crew import Crew, hire_crew
 from beadsmith.sampling.engine import SMALL, Platform, choose_platform
+from beadsmith.sampling.gromacs.crew import find_scratch, hire_gromacs, share_cores
+from beadsmith.sampling.gromacs.program import Gromacs, list_mdrun_arguments, require_gromacs
 from beadsmith.sampling.peptides import PeptideSettings
 from beadsmith.sampling.replicas import Outcome, Plan, Task
 from beadsmith.sampling.settings import SamplingSettings
@@ -37,7 +40,8 @@ def sample(
 ) -> None:
     """Sample a canonical or isothermal-isobaric ensemble and write frames with forces and virials.
 
-    Langevin dynamics (leapfrog middle scheme), at constant pressure with a Monte Carlo barostat. Replicas are segments
+    Langevin dynamics (leapfrog middle scheme), at constant pressure with a Monte Carlo barostat; with GROMACS its `sd`
+    and stochastic cell rescaling. Replicas are segments
     of one trajectory, those at the state's temperature first; on processors small systems run side
     by side, each in a process of its own. The same
     call resumes a killed run: bit-equal on the Reference platform and on one thread of the CPU platform; else it goes
@@ -57,12 +61,18 @@ def sample(
 
     Raises
     ------
-    InputError : the system cannot be built, has no such state, or the platform is missing.
+    InputError : the system cannot be built, has no such state, or the platform or the engine is missing.
     PhysicsError : the dynamics diverged, or the box shrank below twice the cutoff.
     """
     temperatures = settings.list_temperatures(state_point.temperature)
+    # before anything is built
+    gromacs = require_gromacs() if settings.engine == "gromacs" else None
     starts = build_starts(settings, system, state_point, n_replicas=len(temperatures), seed=seed)
     platform, n_workers = _share_threads(settings, starts.atoms.system, len(temperatures))
+    threads = platform.threads
+    if gromacs is not None:
+        threads, n_workers = share_cores(settings, starts.atoms.system, len(temperatures))
+        platform = replace(platform, threads=threads if platform.name == "CPU" else 1)
     plan = Plan(
         settings=settings,
         system=starts.atoms.system,
@@ -79,10 +89,12 @@ def sample(
         temperatures=temperatures,
         starts=starts.positions,
         n_workers=n_workers,
+        threads=threads,
         seed=seed,
         store=store,
+        gromacs=gromacs,
     )
-    with hire_crew(plan, n_workers) as crew:
+    with _hire(run) as crew:
         tally, engine = _propagate(run, crew, saved, progress)
     store.finish(_describe_run(run, tally, engine, system))
 
@@ -101,6 +113,14 @@ def _share_threads(settings: SamplingSettings, system: openmm.System, n_replicas
     return platform, min(n_replicas, max(1, budget // platform.threads))
 
 
+def _hire(run: "_Run") -> AbstractContextManager[Crew]:
+    """Return the crew of the engine."""
+    if run.gromacs is None:
+        return hire_crew(run.plan, run.n_workers)
+    folder = find_scratch(run.store.path)
+    return hire_gromacs(run.plan, run.gromacs, run.n_workers, threads=run.threads, folder=folder)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Run:
     """What stays the same while the run goes on."""
@@ -110,8 +130,10 @@ class _Run:
     temperatures: list[float]
     starts: np.ndarray
     n_workers: int
+    threads: int
     seed: int
     store: PartStore
+    gromacs: Gromacs | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +246,7 @@ def _describe_run(run: _Run, tally: _Tally, engine: dict[str, str], system: Syst
     simulated = len(run.temperatures) * tally.n_intervals * settings.save_interval
     return {
         "stage": "sample",
-        "engine": f"OpenMM {version('openmm')}",
+        **_describe_engine(run),
         "platform": engine.get("name", run.plan.platform.name),
         "platform_properties": {name: value for name, value in engine.items() if name != "name"},
         "ensemble": "NPT" if run.state_point.pressure is not None else "NVT",
@@ -243,4 +265,16 @@ def _describe_run(run: _Run, tally: _Tally, engine: dict[str, str], system: Syst
         "seed": run.seed,
         "system": asdict(system),
         "settings": asdict(settings),
+    }
+
+
+def _describe_engine(run: _Run) -> dict[str, str]:
+    """Return which programs made the frames."""
+    labels = f"OpenMM {version('openmm')}"
+    if run.gromacs is None:
+        return {"engine": labels}
+    arguments = list_mdrun_arguments(threads=run.threads, has_checkpoint=True)
+    return {
+        "engine": f"GROMACS {run.gromacs.version}, labels by {labels}",
+        "mdrun": " ".join([run.gromacs.path, *arguments]),
     }

@@ -1,7 +1,7 @@
 """How the atomistic reference is sampled: settings, checked when they are made."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from beadsmith.units import GRAM_PER_CUBIC_CENTIMETRE, Unit
 
 _CHECKPOINT = 5.0
 """Time between checkpoints of large systems [ps]: some seconds of work."""
+
+_CHECKPOINT_OF_GROMACS = 25.0
+"""The same for GROMACS, which is faster and starts anew at each checkpoint [ps]."""
 
 _LARGE = 1000
 """Number of atoms from which on a checkpoint every 5 ps costs little; smaller systems take fewer."""
@@ -35,7 +38,8 @@ class SamplingSettings:
     """Temperatures of the replicas, that of the state among them; empty for that alone. Frames carry their temperature,
     and only those of the state's are mapped."""
     checkpoint_interval: Annotated[float, Unit("ps")] | None = None
-    """Time between checkpoints: a killed run loses at most this much. None takes 5 ps, and longer below 1000 atoms."""
+    """Time between checkpoints: a killed run loses at most this much. None takes 5 ps, with
+    gromacs 25 ps, and longer below 1000 atoms."""
     friction: Annotated[float, Unit("1/ps")] = 1.0
     """Friction of the Langevin thermostat."""
     hydrogen_mass: Annotated[float, Unit("u")] | None = 3.0
@@ -49,6 +53,9 @@ class SamplingSettings:
     """Density of a liquid at the start of a run at constant pressure."""
     barostat_interval: Annotated[float, Unit("ps")] = 0.1
     """Time between attempted volume changes of a run at constant pressure."""
+    engine: Literal["openmm", "gromacs"] = "openmm"
+    """Program that moves the atoms; gromacs needs its 'gmx' on the path, is for liquids, and leaves forces, energies
+    and virials of the saved frames to OpenMM."""
     platform: PlatformName = "auto"
     """OpenMM platform; auto takes a GPU if there is one, else what is fast for the size."""
     threads: int | None = None
@@ -129,7 +136,8 @@ class SamplingSettings:
 
     def intervals_per_checkpoint(self, n_atoms: int) -> int:
         """Return the number of save intervals between checkpoints of a system of some size."""
-        wanted = self.checkpoint_interval or _CHECKPOINT * max(1.0, _LARGE / n_atoms)
+        usual = _CHECKPOINT_OF_GROMACS if self.engine == "gromacs" else _CHECKPOINT
+        wanted = self.checkpoint_interval or usual * max(1.0, _LARGE / n_atoms)
         return max(1, round(wanted / self.save_interval))
 
     def list_temperatures(self, temperature: float) -> list[float]:

@@ -99,10 +99,12 @@ def check_state(settings: SamplingSettings, system: SystemChoice, state_point: S
 
     Raises
     ------
-    InputError : the state, the number of replicas or the timestep does not fit the system.
+    InputError : the state, the engine, the number of replicas or the timestep does not fit the system.
     """
     if state_point.density is not None and state_point.pressure is not None:
         raise InputError("a run has either a density or a pressure, but both are given", fix="Remove one of them.")
+    if settings.engine == "gromacs":
+        _check_gromacs(system, state_point)
     if not isinstance(system, PeptideSettings):
         return
     if state_point.density is not None:
@@ -130,6 +132,17 @@ def check_state(settings: SamplingSettings, system: SystemChoice, state_point: S
             f"to {1000.0 * longest:g} fs",
             fix="Use a shorter timestep, or constraints: hydrogen.",
         )
+
+
+def _check_gromacs(system: SystemChoice, state_point: StatePoint) -> None:
+    """Refuse what the GROMACS engine is not for."""
+    problem = None
+    if isinstance(system, PeptideSettings):
+        problem = "peptides have terms, implicit solvents and frames without water that only the OpenMM engine has"
+    elif state_point.density is None and state_point.pressure is None:
+        problem = "molecules without a box have no cutoff, which GROMACS does not do efficiently"
+    if problem is not None:
+        raise InputError(f"engine is gromacs, but {problem}", fix="Use engine: openmm.")
 
 
 def derive_seed(seed: int, replica: int) -> int:
