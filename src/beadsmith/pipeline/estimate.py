@@ -28,6 +28,7 @@ from beadsmith.networks.kinds import build_network
 from beadsmith.pipeline.ensemble_cost import add_ensemble
 from beadsmith.pipeline.execute import find_config
 from beadsmith.sampling.engine import PER_THREAD
+from beadsmith.sampling.gromacs.program import SECONDS_PER_ATOM_STEP
 from beadsmith.sampling.peptides import PeptideSettings
 from beadsmith.sampling.starts import SystemChoice, measure_system
 from beadsmith.sampling.systems import SystemSettings
@@ -38,9 +39,6 @@ UNCERTAINTY = "Times are right within a factor of two or so on a machine that is
 
 _SECONDS_PER_ATOM_STEP = 6.2e-6
 """OpenMM CPU platform with PME and geometric mixing at 0.9 nm: 6.3 ms a step for 1536 atoms on two cores."""
-
-_SECONDS_PER_ATOM_STEP_OF_GROMACS = 1.0e-6
-"""The same with GROMACS on one thread: 0.76 ms a step for 768 atoms."""
 
 _SECONDS_PER_SQUARE = {"vacuum": 2e-8, "obc2": 5.3e-8, "gbn2": 8e-8}
 """OpenMM without cutoffs, per square of the number of atoms and step, on one thread: capped alanine with OBC2 takes
@@ -277,10 +275,7 @@ def _estimate_sampling(settings: RunSettings, size: _Size) -> Estimate:
     n_frames = size.n_frames * (n_replicas // sampling.replicas)
     n_steps = round((sampling.equilibration + sampling.duration) / sampling.timestep)
     threads = sampling.threads or count_cores()
-    step = _step_time(settings.system, size.n_simulated)
-    if is_gromacs := sampling.engine == "gromacs":
-        step = size.n_simulated * _SECONDS_PER_ATOM_STEP_OF_GROMACS
-    seconds = n_replicas * n_steps * step
+    seconds = n_replicas * n_steps * _step_time(settings.system, size.n_simulated, engine=sampling.engine)
     if n_replicas == 1 and size.n_simulated >= 2 * PER_THREAD:
         # measured: two threads run 1.5 times as fast as one
         seconds /= threads**0.6
@@ -293,7 +288,8 @@ def _estimate_sampling(settings: RunSettings, size: _Size) -> Estimate:
     several = "" if n_replicas == 1 else f"{n_replicas} x "
     return Estimate(
         stage="sample",
-        work=f"{several}{n_steps} steps of {size.n_simulated} atoms" + (" with GROMACS" if is_gromacs else ""),
+        work=f"{several}{n_steps} steps of {size.n_simulated} atoms"
+        + (" with GROMACS" if sampling.engine == "gromacs" else ""),
         time=seconds,
         memory=_BYTES_OF_LIBRARIES + 2e4 * size.n_simulated * n_replicas,
         # positions and forces in single precision
@@ -301,10 +297,10 @@ def _estimate_sampling(settings: RunSettings, size: _Size) -> Estimate:
     )
 
 
-def _step_time(system: SystemChoice, n_atoms: int) -> float:
+def _step_time(system: SystemChoice, n_atoms: int, engine: str = "openmm") -> float:
     """Return the time of one step of one replica on one thread [s]."""
     if isinstance(system, SystemSettings) or system.solvent == "tip3p":
-        return n_atoms * _SECONDS_PER_ATOM_STEP
+        return n_atoms * (SECONDS_PER_ATOM_STEP if engine == "gromacs" else _SECONDS_PER_ATOM_STEP)
     least = _SECONDS_OF_GBN2 if system.solvent == "gbn2" else 0.0
     return least + n_atoms**2 * _SECONDS_PER_SQUARE[system.solvent]
 

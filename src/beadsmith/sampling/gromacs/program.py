@@ -17,6 +17,9 @@ from beadsmith.sampling.settings import SamplingSettings
 PARAMETERS, STRUCTURE, TOPOLOGY, RUN_INPUT = "run.mdp", "start.gro", "topol.top", "run.tpr"
 CHECKPOINT, NEXT_CHECKPOINT, FRAMES = "start.cpt", "end.cpt", "frames"
 
+SECONDS_PER_ATOM_STEP = 1.0e-6
+"""Time of a step on one thread for each atom: 0.76 ms for 768 atoms."""
+
 _GROMPP_LOG, _MDRUN_LOG = "grompp.log", "mdrun.log"
 
 _VERSION = re.compile(r"GROMACS version:\s*(\S+)")
