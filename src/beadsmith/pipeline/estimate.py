@@ -285,11 +285,10 @@ def _estimate_sampling(settings: RunSettings, size: _Size) -> Estimate:
         seconds += 2.0 + n_frames * _SECONDS_PER_FRAME
     else:
         seconds += 15.0 + n_frames * size.n_atoms * _SECONDS_PER_ATOM_VIRIAL
-    several = "" if n_replicas == 1 else f"{n_replicas} x "
+    several, program = f"{n_replicas} x " * (n_replicas > 1), " with GROMACS" * (sampling.engine == "gromacs")
     return Estimate(
         stage="sample",
-        work=f"{several}{n_steps} steps of {size.n_simulated} atoms"
-        + (" with GROMACS" if sampling.engine == "gromacs" else ""),
+        work=f"{several}{n_steps} steps of {size.n_simulated} atoms{program}",
         time=seconds,
         memory=_BYTES_OF_LIBRARIES + 2e4 * size.n_simulated * n_replicas,
         # positions and forces in single precision
