@@ -38,8 +38,8 @@ def force_spread(
 ) -> Float[np.ndarray, "frames sites"]:
     """Return the standard deviation of the members' forces on each bead of each frame, per component [kJ/mol/nm].
 
-    s_i = sqrt(Σ_m |F_im − <F_i>|² / (3 (M − 1))) over M members m, with <F_i> their mean. The order of the members does
-    not matter.
+    s_i² = Σ_m (F_im − <F_i>)² / (3 (M − 1)) over M members m, with <F_i> their mean. The order of the members does not
+    matter.
 
     Parameters
     ----------

@@ -81,7 +81,8 @@ def draw_stability(runs: dict[str, dict[str, Any]]) -> Figure | None:
             showlegend=False,
         )
     plot.update_yaxes(title_text="stable time [ps]", rangemode="tozero")
-    plot.update_layout(margin={"l": 64, "r": 18, "t": 24, "b": 130})
+    # tilted names of many runs take the room they need (automargin)
+    plot.update_layout(margin={"l": 64, "r": 18, "t": 24, "b": 36})
     caption = (
         "Each point is a replica: the time until it stopped, got too hot, or a bond left its range; the whole length "
         "of the simulation where it did none of these."
