@@ -27,6 +27,7 @@ from beadsmith.sampling.systems import MoleculeCount, SystemSettings, build_syst
 from beadsmith.statistics import block_mean_and_error
 from beadsmith.trajectory import StatePoint
 from beadsmith.units import BAR, GAS_CONSTANT, GRAM_PER_CUBIC_CENTIMETRE
+from example_kills import KilledError, kill_at
 
 pytestmark = pytest.mark.skipif(shutil.which("gmx") is None, reason="GROMACS is not installed: no 'gmx' on the path")
 
@@ -48,20 +49,6 @@ SHORT = SamplingSettings(
     threads=1,
     platform="CPU",
 )
-
-
-class KilledError(Exception):
-    """Stands for a kill between two save intervals."""
-
-
-def kill_at(time):
-    """Return a progress callback that raises after a time [ps]."""
-
-    def progress(done, total, note=""):
-        if done >= time - 1e-9:
-            raise KilledError
-
-    return progress
 
 
 def run_to(path, *, settings=SHORT, state=STATE, system=METHANOL, seed=1, **options):

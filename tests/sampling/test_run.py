@@ -18,6 +18,7 @@ from beadsmith.sampling.systems import MoleculeCount, SystemSettings, build_syst
 from beadsmith.statistics import block_mean_and_error
 from beadsmith.trajectory import StatePoint
 from beadsmith.units import BAR, GRAM_PER_CUBIC_CENTIMETRE, thermal_energy
+from example_kills import KilledError, kill_at
 
 GAS = SystemSettings(molecules=(MoleculeCount(name="methane", count=20),))
 GAS_STATE = StatePoint(temperature=300.0, density=0.15 * GRAM_PER_CUBIC_CENTIMETRE)
@@ -34,20 +35,6 @@ SHORT = SamplingSettings(
     platform="Reference",
     threads=1,
 )
-
-
-class KilledError(Exception):
-    """Stands for a kill between two save intervals."""
-
-
-def kill_at(time):
-    """Return a progress callback that raises after a time [ps]."""
-
-    def progress(done, total, note=""):
-        if done >= time - 1e-9:
-            raise KilledError
-
-    return progress
 
 
 def run_to(path, *, settings=SHORT, state=GAS_STATE, system=GAS, seed=1, **options):
