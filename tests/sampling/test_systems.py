@@ -5,7 +5,7 @@ import pytest
 
 from beadsmith.errors import InputError
 from beadsmith.sampling.residues import read_residues
-from beadsmith.sampling.systems import MoleculeCount, SystemSettings, box_edge, build_system, check_box
+from beadsmith.sampling.systems import MoleculeCount, SystemSettings, box_edge, build_system, check_box, describe_liquid
 from beadsmith.topology import group_equal_molecules
 from beadsmith.units import GRAM_PER_CUBIC_CENTIMETRE
 
@@ -136,3 +136,9 @@ def test_box_edge_holds_the_mass_at_the_density():
     # 256 molecules of 32.042 u at 0.75 g/cm³
     edge = box_edge(settings_of(methanol=256), 0.75 * GRAM_PER_CUBIC_CENTIMETRE)
     assert edge == pytest.approx((256 * 32.0424 / 451.660557) ** (1 / 3), rel=1e-9)
+
+
+def test_a_liquid_is_described_once_for_all_runs_of_a_study():
+    first, again = (describe_liquid(settings_of(methanol=3)) for _ in range(2))
+    assert first is again
+    assert describe_liquid(settings_of(methanol=4)).n_molecules == 4

@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -144,8 +145,12 @@ def check_box(settings: SystemSettings, *, density: float, cutoff: float) -> Non
         )
 
 
+@lru_cache(maxsize=8)
 def describe_liquid(settings: SystemSettings) -> Topology:
-    """Return the topology of all molecules, without placing them anywhere."""
+    """Return the topology of all molecules, without placing them anywhere.
+
+    Kept, because a study asks for the same liquid for each of a hundred runs.
+    """
     residues = settings.list_residues()
     names = tuple(residue.name for residue in residues)
     return _build_topology(residues, build_interactions(names, edge=None, cutoff=1.0, ewald_tolerance=5e-4))
