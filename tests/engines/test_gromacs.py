@@ -328,7 +328,7 @@ def test_kinetic_temperature_is_that_of_the_state_within_3_standard_errors(tmp_p
 
 @pytest.mark.slow
 def test_mean_energy_of_methanol_equals_openmms_within_3_combined_errors(tmp_path):
-    settings = replace(SHORT, equilibration=20.0, duration=100.0, save_interval=0.4, checkpoint_interval=20.0)
+    settings = replace(SHORT, equilibration=20.0, duration=240.0, save_interval=0.4, checkpoint_interval=20.0)
     results = []
     for engine in ("gromacs", "openmm"):
         path = run_to(tmp_path / f"{engine}.h5", settings=replace(settings, engine=engine))
