@@ -71,10 +71,11 @@ def make_map(carriers, weights, n_atoms):
     return LinearMap(matrix=sparse.csr_array(matrix))
 
 
-def run(system, positions, carriers, weights, *, n_samples=6000, timestep=0.004, stride=15):
-    """Return forces on beads (whole sums), energies, drift of the beads and mean kinetic energy."""
+def run(system, positions, carriers, weights, *, forced=None, n_samples=6000, timestep=0.004, stride=15):
+    """Return forces on beads (sums over the carriers or over `forced`), energies, drift and mean kinetic energy."""
     position_map = make_map(carriers, weights, len(positions))
-    force_map = make_map(carriers, [np.ones(len(atoms)) for atoms in carriers], len(positions))
+    forced = carriers if forced is None else forced
+    force_map = make_map(forced, [np.ones(len(atoms)) for atoms in forced], len(positions))
     held = hold_beads(system, position_map)
     integrator = held.create_integrator(temperature=TEMPERATURE, friction=8.0, timestep=timestep, seed=7)
     context = openmm.Context(held.system, integrator, openmm.Platform.getPlatformByName("Reference"))
@@ -140,24 +141,43 @@ def test_energies_do_not_contain_the_projection(case):
     assert energies.mean() < 0.12 + 4.0 * GAS_CONSTANT * TEMPERATURE
 
 
-def test_a_held_atom_keeps_its_rigid_bonds():
-    # the hydrogen moves on a sphere about the held atom: <cos> along a field is Langevin's function
+def test_a_held_atom_with_a_rigid_bond_has_the_mean_force_of_the_closed_form():
+    # the hydrogen moves on a sphere about the held atom, in a harmonic field along x; the bead's label sums both forces
+    stiffness, start, length = 600.0, 0.05, 0.1
     system = openmm.System()
     for mass in (12.0, 3.0):
         system.addParticle(mass)
-    system.addConstraint(0, 1, 0.1)
-    field = openmm.CustomExternalForce("-40*x")
+    system.addConstraint(0, 1, length)
+    field = openmm.CustomExternalForce(f"0.5*{stiffness}*x^2")
     field.addParticle(1, [])
     system.addForce(field)
-    positions = np.array([[0.0, 0.0, 0.0], [0.06, 0.08, 0.0]])
-    held, _, energies, drift, _ = run(system, positions, [[0]], [[1.0]], n_samples=4000)
+    positions = np.array([[start, 0.0, 0.0], [start - 0.06, 0.08, 0.0]])
+    held, forces, _, drift, _ = run(system, positions, [[0]], [[1.0]], forced=[[0, 1]], n_samples=4000)
     assert held.system.getParticleMass(0)._value == 1e14
     assert drift < 1e-5
-    ratio = 40.0 * 0.1 / (GAS_CONSTANT * TEMPERATURE)
-    cosines = -energies / 4.0
-    blocks = cosines.reshape(40, -1).mean(axis=1)
-    wanted = 1.0 / np.tanh(ratio) - 1.0 / ratio
-    assert abs(blocks.mean() - wanted) < 3.0 * blocks.std(ddof=1) / np.sqrt(40)
+    # the surface of a sphere is uniform in the cosine
+    cosine = np.linspace(-1.0, 1.0, 20_001)
+    density = np.exp(-0.5 * stiffness * (start + length * cosine) ** 2 / (GAS_CONSTANT * TEMPERATURE))
+    wanted = -stiffness * np.average(start + length * cosine, weights=density)
+    blocks = forces[:, 0, 0].reshape(40, -1).mean(axis=1)
+    error = blocks.std(ddof=1) / np.sqrt(40)
+    assert abs(blocks.mean() - wanted) < 3.0 * error
+    # far from the force of a hydrogen that is uniform on its sphere
+    assert abs(wanted + stiffness * start) > 10.0 * error
+
+
+@pytest.mark.parametrize(("hydrogen", "spread"), [(1.008, 0.0003), (3.0, 0.006)])
+def test_rigid_bonds_of_a_methyl_group_weigh_angles_by_less_than_a_hundredth(hydrogen, spread):
+    # root of the determinant of the mass metric of three bonds that share their carbon, which gives mass to heavier
+    # hydrogens, at angles with the thermal spread of 33 kcal/mol/rad² (OPLS-AA): 5.4 degrees at 300 K
+    carbon = 12.011 - 3.0 * (hydrogen - 1.008)
+    cosines = np.cos(np.radians(np.random.default_rng(0).normal(109.5, 5.4, (20_000, 3))))
+    metric = np.empty((len(cosines), 3, 3))
+    metric[:, [0, 1, 2], [0, 1, 2]] = 1.0 / carbon + 1.0 / hydrogen
+    for column, (a, b) in enumerate(((0, 1), (0, 2), (1, 2))):
+        metric[:, a, b] = metric[:, b, a] = cosines[:, column] / carbon
+    weight = np.sqrt(np.linalg.det(metric))
+    assert weight.std() / weight.mean() == pytest.approx(spread, rel=0.2)
 
 
 def test_atoms_without_rigid_bonds_have_no_mass_and_constraints_between_held_atoms_are_dropped():

@@ -9,7 +9,8 @@ removal of a centre-of-mass velocity, which rigid bonds inside the bead do not d
 
 Without rigid bonds across beads there is no other correction: C is linear, so the metric of the constraint R is
 constant. Rigid bonds that share an atom weigh configurations by the root of the determinant of their mass metric
-matrix, which depends on masses: for a methyl group it varies by less than 1 % with the angles between its bonds.
+matrix, which depends on masses: for a methyl group it varies by 0.6 % (standard deviation over thermal angles) with
+hydrogens of 3 u and by 0.03 % with true masses.
 """
 
 from dataclasses import dataclass
