@@ -123,9 +123,18 @@ def test_one_density_determines_no_slope():
         fit(2, make_labelled(0.35))
 
 
+def test_files_without_virials_say_nothing_about_the_term():
+    labelled = make_labelled(0.35, term=VolumeTerm((9.0,), reference_volume=0.04), noise=30.0)
+    averaged = replace(make_labelled(0.4, seed=7), virial=None)
+    (_, alone), (_, beside) = fit(1, labelled), fit(1, averaged, labelled)
+    assert beside == alone
+    with pytest.raises(InputError, match="volumes of the data differ"):
+        fit(2, averaged, labelled)
+
+
 @pytest.mark.parametrize("missing", ["virial", "cell"])
 def test_data_without_virials_or_cell_are_refused(missing):
     trajectory = replace(make_labelled(0.35), **{missing: None})
-    with pytest.raises(InputError, match="not every mapped trajectory has virials and a periodic cell"):
+    with pytest.raises(InputError, match="no mapped trajectory has virials and a periodic cell"):
         fit(1, trajectory)
     check_volume_term(None, (trajectory,))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from beadsmith.analysis.thermodynamics import measure_mean, pressures
 from beadsmith.errors import InputError
@@ -52,15 +52,18 @@ class MissingPressure:
 def check_volume_term(settings: VolumeTermSettings | None, trajectories: tuple[Trajectory, ...]) -> None:
     """Check that the data can determine a term of the volume, before anything is fitted.
 
+    Files without virials, such as labels averaged at fixed beads, say nothing about it and are left out.
+
     Raises
     ------
-    InputError : virials or cells are missing, or all volumes of a molecule are alike for a term of second order.
+    InputError : no file has virials and a cell, or all volumes of a molecule are alike for a term of second order.
     """
     if settings is None:
         return
-    if not all(has_virials(trajectory) for trajectory in trajectories):
+    trajectories = tuple(trajectory for trajectory in trajectories if has_virials(trajectory))
+    if not trajectories:
         raise InputError(
-            "'training.volume_term' is given, but not every mapped trajectory has virials and a periodic cell",
+            "'training.volume_term' is given, but no mapped trajectory has virials and a periodic cell",
             fix="Sample with beadsmith in a box, import virials, or set 'volume_term: none'.",
         )
     volumes = np.concatenate([t.volumes() / t.topology.n_molecules for t in trajectories])
@@ -89,12 +92,14 @@ def find_missing_pressure(
     Parameters
     ----------
     force_field : What is to be corrected.
-    trajectories : Mapped data with virials.
+    trajectories : Mapped data; frames of files without virials do not count.
     rows : Frames to look at.
     labels : Segment label of each of them.
     cutoff : Cutoff of the neighbour lists [nm].
     dtype : Precision of the force field.
     """
+    kept = _have_virials(trajectories, rows)
+    rows, labels = rows[kept], labels[kept]
     left, volume, size = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     for number in np.unique(rows[:, 0]).tolist():
         trajectory, places = trajectories[number], np.flatnonzero(rows[:, 0] == number)
@@ -108,6 +113,11 @@ def find_missing_pressure(
     # the variance of a pressure falls with the number of molecules
     blocks = block_edges(len(rows), min(4 * N_BLOCKS, len(rows)), labels)
     return MissingPressure(volume=volume, pressure=left, variance=1.0 / size, blocks=blocks)
+
+
+def _have_virials(trajectories: tuple[Trajectory, ...], rows: Int[np.ndarray, "rows 2"]) -> Bool[np.ndarray, "rows"]:
+    """Tell for each frame whether its file has virials."""
+    return np.array([has_virials(trajectory) for trajectory in trajectories])[rows[:, 0]]
 
 
 def simulate_missing_pressure(
@@ -128,7 +138,7 @@ def simulate_missing_pressure(
     Parameters
     ----------
     force_field : What is to be corrected; it is simulated as it is.
-    trajectories : Mapped data with virials.
+    trajectories : Mapped data; files without virials are left out.
     rows : Frames whose labels count, and from which replicas start.
     settings : Of the simulations, at constant volume.
     name_output : Path of the trajectory of each file's number.
@@ -141,6 +151,7 @@ def simulate_missing_pressure(
     PhysicsError : every replica of a simulation blew up.
     """
     points = []
+    rows = rows[_have_virials(trajectories, rows)]
     numbers = np.unique(rows[:, 0]).tolist()
     for place, number in enumerate(numbers):
         frames = trajectories[number].select(rows[rows[:, 0] == number, 1])
