@@ -1,5 +1,7 @@
 """Which fluctuations a trajectory can be asked about, and which it cannot."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,21 @@ def test_at_constant_volume_numbers_in_parts_of_the_cell_show_it():
     assert source == "numbers in parts of the cell"
     assert found["compressibility"] is not None
     assert measure(gas, numbers=[]) == ({"compressibility": None, "heat_capacity": None}, None)
+
+
+def test_replicas_that_keep_cells_of_different_sizes_show_no_compressibility_by_their_volumes(liquid):
+    """Frozen cells of frames at constant pressure spread like its volumes, but no force field made them do so."""
+    segment = np.arange(liquid.n_frames) * 2 // liquid.n_frames
+    cells = liquid.cell * np.where(segment == 0, 0.98, 1.02).astype(np.float32)[:, None, None]
+    frozen = replace(liquid, cell=cells, segment=segment)
+    assert not has_constant_volume(frozen.volumes())
+    found, source = measure(frozen)
+    assert source == "numbers in parts of the cell"
+    assert found["heat_capacity"] is None
+    assert measure(frozen, numbers=[])[1] is None
+    assert measure_scalars(collect_series(frozen, None), 4)["density"].standard_error == 0.0
+    changing = replace(frozen, cell=cells * np.linspace(1.0, 1.001, liquid.n_frames, dtype=np.float32)[:, None, None])
+    assert measure(changing)[1] == "volumes"
 
 
 def test_the_heat_capacity_is_read_from_atomistic_energies_at_constant_volume_only(liquid, breathing):

@@ -17,9 +17,11 @@ def divergence(value, halves):
     return {"jensen_shannon": {**measured(value, 0.01), "halves": {"reference": halves and measured(halves, None)}}}
 
 
-def describe(**changes):
+def describe(pressure_set=None, **changes):
     comparison = {"rdf": {}, "adf": {}, "molecules": {}, "pressure_difference": None} | changes
-    return {"comparisons": {"network": comparison}, "systems": {"reference": {"pressure": measured(5.0, 20.0)}}}
+    reference = {"pressure": measured(5.0, 20.0), "density": measured(0.75, 0.002)}
+    systems = {"reference": reference, "network": {"pressure_set": pressure_set}}
+    return {"comparisons": {"network": comparison}, "systems": systems}
 
 
 def test_curves_are_averaged_over_kinds_with_errors_of_independent_numbers():
@@ -57,15 +59,24 @@ def test_the_pressure_counts_by_its_size():
     assert (found["value"], found["ratio"]) == (100.0, 5.0)
 
 
-def test_the_density_counts_only_where_it_is_free():
-    difference = {"value": 0.0, "standard_error": 0.0, "unit": "g/cm^3"}
-    assert "density" not in collect_errors(describe(density_difference=difference), "network")
+def test_the_density_counts_where_the_pressure_was_set_and_the_pressure_elsewhere():
+    """A box kept from the reference's start frame has a density, but none that the force field chose."""
+    changes = {
+        "pressure_difference": {**measured(-100.0, 25.0), "unit": "bar"},
+        "density_difference": {**measured(-0.01, 0.003), "unit": "g/cm^3"},
+    }
+    kept = collect_errors(describe(**changes), "network")
+    assert "density" not in kept
+    assert kept["pressure"]["value"] == 100.0
+    free = collect_errors(describe({"value": 1.0, "unit": "bar"}, **changes), "network")
+    assert "pressure" not in free
+    assert (free["density"]["value"], free["density"]["ratio"]) == pytest.approx((0.01, 5.0))
 
 
 def test_the_heat_capacity_counts_where_the_model_has_one():
     evaluation = describe()
     evaluation["systems"]["reference"]["heat_capacity"] = {**measured(30.0, 3.0), "unit": "J/mol/K"}
-    evaluation["systems"]["network"] = {"heat_capacity": None}
+    evaluation["systems"]["network"]["heat_capacity"] = None
     assert "heat_capacity" not in collect_errors(evaluation, "network")
     evaluation["systems"]["network"]["heat_capacity"] = {**measured(18.0, 4.0), "unit": "J/mol/K"}
     found = collect_errors(evaluation, "network")["heat_capacity"]

@@ -61,8 +61,8 @@ def measure_scalars(series: dict[str, np.ndarray], n_blocks: int) -> dict[str, M
         for name, unit in SERIES_UNITS.items()
     }
     density = scalars["density"]
-    if density is not None and has_constant_volume(series["volume"]):
-        # blocks of equal numbers differ by rounding
+    if density is not None and has_constant_volume(series["volume"], segment):
+        # it is what the cells were made with; blocks of equal numbers differ by rounding
         scalars["density"] = replace(density, standard_error=0.0)
     scalars["energy_drift"] = (
         measure_drift(series["energy"], unit="kJ/mol", n_blocks=n_blocks, segment=segment)
@@ -84,8 +84,9 @@ def measure_fluctuations(
     """Return ``compressibility`` and ``heat_capacity``, None where frames cannot show them, and the first one's origin.
 
     At constant pressure volumes show the compressibility, at constant volume the numbers of molecules in parts of the
-    cell. The heat capacity is that of the potential energy at constant volume; it is read from atomistic energies
-    only, since those of a coarse-grained run are free energies.
+    cell: whether a volume changes is asked of each segment, since replicas may keep cells of different sizes. The heat
+    capacity is that of the potential energy at one constant volume; it is read from atomistic energies only, since
+    those of a coarse-grained run are free energies.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def measure_fluctuations(
     found: dict[str, Measurement | None] = {"compressibility": None, "heat_capacity": None}
     source = None
     is_constant = "volume" not in series or has_constant_volume(series["volume"])
-    if not is_constant:
+    if "volume" in series and not has_constant_volume(series["volume"], series["segment"]):
         found["compressibility"] = measure_compressibility(
             series["volume"],
             temperature=temperature,
@@ -124,6 +125,7 @@ def measure_fluctuations(
     return found, source
 
 
-def has_constant_volume(volumes: np.ndarray) -> bool:
-    """Tell whether volumes differ by rounding only."""
-    return float(np.ptp(volumes)) <= _SAME_VOLUME * float(volumes.mean())
+def has_constant_volume(volumes: np.ndarray, segment: np.ndarray | None = None) -> bool:
+    """Tell whether volumes differ by rounding only: all of them, or those of each segment."""
+    parts = [volumes] if segment is None else [volumes[segment == label] for label in np.unique(segment)]
+    return all(float(np.ptp(part)) <= _SAME_VOLUME * float(part.mean()) for part in parts)
