@@ -161,6 +161,14 @@ def test_bonds_between_given_beads_and_pair_classes_cure_what_the_map_lacks(maps
     assert (labels["map_alone"], labels["status"], ", ".join(labels["cures"])) == ("warn", "pass", cure)
 
 
+@pytest.mark.parametrize("pair_classes", [False, True])
+def test_a_network_that_leaves_bonds_to_a_prior_without_any_cures_nothing(maps, pair_classes):
+    model = ModelSettings(network=SchnetSettings(exclusions=1, pair_classes=pair_classes), prior=BARE)
+    checks, _ = judge(maps["two_site"], model)
+    for name in ("bond overlap", "bond gap", "bond recovery"):
+        assert (checks[name]["status"], checks[name]["cures"]) == ("fail", [])
+
+
 def test_known_bonds_do_not_tell_the_two_ends_of_a_chain_of_one_type_apart(tmp_path):
     # C N CA C N of one type reads the same backwards, though the molecule does not
     trajectory = make_capped("core")

@@ -56,6 +56,9 @@ class ModelKnowledge:
     @property
     def bond_cures(self) -> tuple[str, ...]:
         """The settings by which the force field knows which beads are bonded; empty if it does not."""
+        if self.excludes_bonds and not self.has_bond_prior:
+            # the network leaves bonds to a prior that has none: nothing would hold them
+            return ()
         known = ((self.has_bond_prior, BOND_PRIOR), (self.excludes_bonds, EXCLUSIONS), (self.sees_bonds, PAIR_CLASSES))
         return tuple(name for is_set, name in known if is_set)
 
