@@ -49,19 +49,35 @@ _ALANINE = (
     "evaluation.discard=80 ps",
 )
 _NO_SINES = ("prior.dihedrals=cosine", "prior.impropers=cosine")
-_MACE = (
-    "network={kind: mace, symmetry: SO(3), n_features: 8, l_max: 2, l_max_hidden: 1, correlation: 2, cutoff: 0.5 nm, "
-    "average_neighbors: 4, radial_widths: [32, 32]}",
-    "training.batch_size=256",
-    "simulation.replicas=50",
-)
+_SHALLOW = "n_features: 16, l_max_hidden: 1, correlation: 3, n_layers: 2"
+_DEEP = "n_features: 8, l_max_hidden: 2, correlation: 2, n_layers: 3"
+
+
+def _use_mace(shape: str) -> tuple[str, ...]:
+    return (
+        f"network={{kind: mace, symmetry: SO(3), {shape}, l_max: 2, cutoff: 0.5 nm, average_neighbors: 4, "
+        "radial_widths: [32, 32]}",
+        "training.batch_size=128",
+        "training.epochs=12",
+        "simulation.replicas=50",
+    )
+
 
 ROWS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "two-site, no bonds in the prior": ("hexane", "two_site", (*_HEXANE, "prior.bonds=none", "prior.angles=none")),
     "two-site, harmonic bonds": ("hexane", "two_site", _HEXANE),
     "core, O(3)": ("capped_alanine", "core", (*_ALANINE, *_NO_SINES)),
     "core, O(3), sines": ("capped_alanine", "core", _ALANINE),
-    "core, SO(3)": ("capped_alanine", "core", (*_ALANINE, *_NO_SINES, *_MACE)),
+    "core, SO(3), vectors, two layers": (
+        "capped_alanine",
+        "core",
+        (*_ALANINE, *_NO_SINES, *_use_mace(_SHALLOW)),
+    ),
+    "core, SO(3), tensors, three layers": (
+        "capped_alanine",
+        "core",
+        (*_ALANINE, *_NO_SINES, *_use_mace(_DEEP)),
+    ),
     "core beta map 2, O(3)": ("capped_alanine", "core_beta_map2", (*_ALANINE, *_NO_SINES)),
     "core beta map 2, O(3), signed improper": ("capped_alanine", "core_beta_map2", (*_ALANINE, _NO_SINES[0])),
 }
