@@ -6,7 +6,7 @@
 
 Every map of the examples that a reference fits is applied and diagnosed in a run folder of its own, which takes the
 reference over; rows that ``mapping_verdicts.json`` has already are not computed again. What is expected follows
-S. Goerlich and J. Zavadlav, J. Chem. Inf. Model. (2026), doi 10.1021/acs.jcim.5c03035; None is reported only. The time
+F. Görlich and J. Zavadlav, J. Chem. Inf. Model. (2026), doi 10.1021/acs.jcim.5c03035; None is reported only. The time
 is that of `diagnose` alone, on one thread, its file read and its JSON written.
 """
 

@@ -2,7 +2,7 @@
 
 A network of types and distances does not know which two sites are bonded. Where a stranger of the same type comes as
 close as the partner, the two may exchange, and radial distribution functions hardly notice.
-Source: M. Goerlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035 (nearest neighbours).
+Source: F. Görlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035 (nearest neighbours).
 """
 
 from dataclasses import dataclass, field

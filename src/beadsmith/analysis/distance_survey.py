@@ -2,7 +2,7 @@
 
 A network of types and distances has no other way. Where a site that is not bonded comes as close as the partner, the
 two may change places, and radial distribution functions hardly notice.
-Source of the question: M. Goerlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035.
+Source of the question: F. Görlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035.
 """
 
 from dataclasses import dataclass

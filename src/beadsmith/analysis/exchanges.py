@@ -2,7 +2,7 @@
 
 An energy of types and distances is the same for every permutation of sites of one type. What that spoils depends on
 whether a permuted molecule looks like a molecule of the reference, or like one in the nearest neighbourhood of a site.
-Source of the question: M. Goerlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035.
+Source of the question: F. Görlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035.
 """
 
 from collections.abc import Hashable, Sequence

@@ -2,7 +2,7 @@
 
 Neither number tells a helix alone: helicity is blind to the hand, and a polyproline II strand has the handedness of a
 left-handed α helix. Read the pair.
-Source of both: M. Goerlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035; there the width
+Source of both: F. Görlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035; there the width
 of the helicity is 0.02 nm², which is the variance s² and not the square of s.
 """
 

@@ -2,7 +2,7 @@
 
 An energy of distances and angles is the same for both hands, whatever the data say. Glycine has no hand, and its
 distributions are those of its mirror image but for chance.
-Source of the question: M. Goerlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035.
+Source of the question: F. Görlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035.
 """
 
 from collections.abc import Hashable, Sequence

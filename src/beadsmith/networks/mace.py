@@ -4,7 +4,7 @@ Each layer sums, over the neighbours, couplings of their features with the spher
 one-particle basis A), and then takes symmetric products of up to ν copies of A on each site.
 
 Sources: Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 35, 11423 (2022), arXiv 2206.07697 (MACE);
-Goerlich, Zavadlav, J. Chem. Inf. Model. (2026), doi 10.1021/acs.jcim.5c03035 (as a force field of beads).
+F. Görlich, J. Zavadlav, J. Chem. Inf. Model. (2026), doi 10.1021/acs.jcim.5c03035 (as a force field of beads).
 """
 
 from dataclasses import dataclass

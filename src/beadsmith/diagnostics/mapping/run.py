@@ -53,7 +53,7 @@ def diagnose(
     ------
     InputError : the file is missing or damaged, or has no frames or no forces.
 
-    Source: M. Goerlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035, for the failures
+    Source: F. Görlich and J. Zavadlav, J. Chem. Inf. Model. (2026), DOI 10.1021/acs.jcim.5c03035, for the failures
     of maps; the measures and thresholds are our own (docs/decisions).
     """
     survey = survey_mapping(mapped, progress)
