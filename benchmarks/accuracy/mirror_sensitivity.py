@@ -18,7 +18,7 @@ import torch
 
 import beadsmith
 from beadsmith.batch import build_batch
-from beadsmith.energy import predict_network
+from beadsmith.energy import AbstractNetwork, predict_network
 from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import write_json
 from beadsmith.neighbors import find_pairs
@@ -31,7 +31,17 @@ HERE = Path(__file__).parent
 PEPTIDES = HERE.parents[1] / "examples" / "peptides"
 CUTOFF, N_FRAMES, N_SEEDS = 0.5, 200, 8
 SHAPES = [
-    {"n_layers": n_layers, "l_max_hidden": hidden, "correlation": correlation}
+    MaceSettings(
+        symmetry="SO(3)",
+        n_features=8,
+        l_max=2,
+        l_max_hidden=hidden,
+        correlation=correlation,
+        n_layers=n_layers,
+        cutoff=CUTOFF,
+        average_neighbors=4.0,
+        radial_widths=(32, 32),
+    )
     for n_layers in (2, 3)
     for hidden in (1, 2)
     for correlation in (2, 3)
@@ -47,7 +57,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     frames = read_frames(arguments.references, arguments.scratch)
-    rows = [shape | measure(shape, frames) for shape in SHAPES]
+    rows = [measure(shape, frames) for shape in SHAPES]
     write_json(HERE / "mirror_sensitivity.json", {"n_frames": N_FRAMES, "n_seeds": N_SEEDS, "shapes": rows})
     for row in rows:
         print(row)
@@ -66,11 +76,8 @@ def read_frames(references: Path, scratch: Path) -> Trajectory:
         return stored.read(np.linspace(0, stored.n_frames - 1, N_FRAMES).astype(np.int64))
 
 
-def measure(shape: dict[str, int], frames: Trajectory) -> dict[str, Any]:
+def measure(settings: MaceSettings, frames: Trajectory) -> dict[str, Any]:
     """Return how much of the energy depends on the hand, over networks of one shape."""
-    settings = MaceSettings(
-        symmetry="SO(3)", n_features=8, l_max=2, cutoff=CUTOFF, average_neighbors=4.0, radial_widths=(32, 32), **shape
-    )
     mirrored = replace(frames, positions=frames.positions * np.array([-1.0, 1.0, 1.0], dtype=np.float32))
     shares = []
     for seed in range(N_SEEDS):
@@ -78,10 +85,17 @@ def measure(shape: dict[str, int], frames: Trajectory) -> dict[str, Any]:
         here, there = (compute_energies(network, which) for which in (frames, mirrored))
         shares.append(np.sqrt(np.mean((here - there) ** 2)) / here.std())
     mean, error = mean_and_error(shares)
-    return {"share": float(mean), "error": float(error), "n_parameters": sum(p.numel() for p in network.parameters())}
+    return {
+        "n_layers": settings.n_layers,
+        "l_max_hidden": settings.l_max_hidden,
+        "correlation": settings.correlation,
+        "share": float(mean),
+        "error": float(error),
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+    }
 
 
-def compute_energies(network: torch.nn.Module, frames: Trajectory) -> np.ndarray:
+def compute_energies(network: AbstractNetwork, frames: Trajectory) -> np.ndarray:
     """Return the energy of each frame."""
     batch = build_batch(frames, np.arange(frames.n_frames), dtype=torch.float64)
     with torch.no_grad():
