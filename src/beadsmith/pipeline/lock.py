@@ -14,8 +14,8 @@ LOCK_FILE = ".lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder.
+def locked(folder: Path) -> Iterator[int]:
+    """Hold the lock of a run folder, and give its descriptor: a program that inherits it holds the lock, too.
 
     The operating system drops the lock when its process ends, however it ends, so a lock file that a killed process
     left behind never blocks; the process id in the file is for the message only.
@@ -41,7 +41,7 @@ def locked(folder: Path) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         try:
-            yield
+            yield descriptor
         finally:
             # the file stays: deleting it would let a third process lock a new file while a second opens the old one
             os.ftruncate(descriptor, 0)

@@ -18,6 +18,7 @@ from beadsmith.study.costs import estimate_jobs
 from beadsmith.study.jobs import Job, plan_jobs
 from beadsmith.study.record import STUDY_FILE, Study
 from beadsmith.study.report import build_study_report
+from beadsmith.study.slurm_profile import write_slurm_profile
 from beadsmith.study.snakefile import run_snakemake, write_snakefile
 from beadsmith.study.work import JobRecord, do_job, prepare_study, read_finished
 
@@ -99,16 +100,17 @@ def do_study(
     if not (study.folder / STUDY_FILE).is_file():
         open_folder(study.folder)
     refused: dict[str, InputError] = {}
-    with locked(study.folder):
+    with locked(study.folder) as lock:
         prepare_study(study, jobs, source)
         left = [job for job in jobs if job.name not in read_finished(study, jobs)]
         estimates = estimate_jobs(study, left)
         write_snakefile(study, jobs, estimates, reuse)
+        write_slurm_profile(study, jobs)
         if cores is None:
             times = {name: entry.time for name, entry in estimates.items()}
             refused, is_stopped = _do_all(study, jobs, reuse, deadline, times, listener or SilentStudyListener())
         else:
-            is_stopped = run_snakemake(study, cores=cores, profile=profile, stop_after=stop_after)
+            is_stopped = run_snakemake(study, cores=cores, profile=profile, stop_after=stop_after, lock=lock)
         report = build_study_report(study)
     records = read_finished(study, jobs)
     return StudyResult(study=study, jobs=jobs, records=records, refused=refused, is_stopped=is_stopped, report=report)

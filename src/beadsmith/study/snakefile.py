@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from beadsmith.errors import InputError
 from beadsmith.io.records import write_bytes
@@ -64,21 +65,31 @@ def write_snakefile(
     return path
 
 
-def run_snakemake(study: Study, *, cores: int, profile: str | None, stop_after: float | None) -> bool:
+def run_snakemake(study: Study, *, cores: int, profile: str | None, stop_after: float | None, lock: int) -> bool:
     """Let Snakemake do the jobs, and return whether the time was up before they were done.
 
     A job that fails does not keep the others from being done; its message is in Snakemake's output.
+
+    Parameters
+    ----------
+    study : What is to be done; its workflow is written.
+    cores : Cores for the jobs.
+    profile : Snakemake's profile, for a cluster.
+    stop_after : Time after which it is stopped [s].
+    lock : Descriptor of the lock of the study folder. Snakemake holds it, too: should it outlive this process, no other
+        one begins beside it.
 
     Raises
     ------
     InputError : Snakemake is not installed.
     """
     words = [*_find_snakemake(), "--snakefile", str(study.folder / SNAKEFILE), "--cores", str(cores)]
-    words += ["--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going"]
+    # its own lock would outlive a kill and refuse the next call; the study's does not
+    words += ["--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going", "--nolock"]
     words += ["--profile", profile] if profile is not None else []
     # the rules call beadsmith by its name: it shall be this one
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    process = subprocess.Popen(words, env={**os.environ, "PATH": path})
+    process = subprocess.Popen(words, env={**os.environ, "PATH": path}, pass_fds=(lock,))
     try:
         process.wait(stop_after)
         return False
@@ -87,6 +98,11 @@ def run_snakemake(study: Study, *, cores: int, profile: str | None, stop_after: 
         process.terminate()
         process.wait()
         return True
+
+
+def name_rule(job: Job) -> str:
+    """Return the name of a job's rule: Snakemake takes letters, digits and '_' only."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", job.name)
 
 
 def _find_snakemake() -> list[str]:
@@ -107,20 +123,32 @@ def _write_rule(study: Study, job: Job, estimate: Estimate | None, reuse: tuple[
         ["beadsmith", "study", str(study.folder), "--job", job.name]
         + [word for folder in reuse for word in ("--reuse", str(folder))]
     )
-    lines = [f"# {describe_command(study, job)}", f"rule {re.sub(r'[^A-Za-z0-9_]', '_', job.name)}:"]
+    lines = [f"# {describe_command(study, job)}", f"rule {name_rule(job)}:"]
     if job.needs:
         lines += ["    input:", *(f'        "{study.job_file(name)}",' for name in job.needs)]
     lines.append(f'    output: "{study.job_file(job.name)}"')
     lines += [f"    threads: {_count_threads(study, job)}", f"    retries: {_RETRIES}"]
     if estimate is not None:
         minutes = math.ceil(_SLACK * estimate.time / 60.0) + 5
-        lines.append(f"    resources: mem_mb={math.ceil(1.5 * estimate.memory / 1e6)}, runtime={minutes}")
+        gpu = ", gpu=1" if _wants_gpu(study, job) else ""
+        lines.append(f"    resources: mem_mb={math.ceil(1.5 * estimate.memory / 1e6)}, runtime={minutes}{gpu}")
     return [*lines, f'    shell: "{words}"']
 
 
 def _count_threads(study: Study, job: Job) -> int:
     """Return the number of threads that the settings of the job's stages ask for."""
-    (run,) = (entry for entry in study.runs if entry.name == job.run)
-    sections = [getattr(run.settings, _SECTIONS[verb]) for verb in job.verbs if verb in _SECTIONS]
+    sections = _list_sections(study, job)
     wanted = [section.threads or min(_MOST_THREADS, count_cores()) for section in sections]
     return max(wanted, default=1)
+
+
+def _wants_gpu(study: Study, job: Job) -> bool:
+    """Tell whether the settings of one of the job's stages name a GPU."""
+    return any(str(getattr(section, "device", "cpu")).startswith("cuda") for section in _list_sections(study, job))
+
+
+def _list_sections(study: Study, job: Job) -> list[Any]:
+    """Return the settings of the job's stages; a force field that is taken from another run is not trained."""
+    (run,) = (entry for entry in study.runs if entry.name == job.run)
+    verbs = [verb for verb in job.verbs if verb != "train" or run.settings.trained_in is None]
+    return [getattr(run.settings, _SECTIONS[verb]) for verb in verbs if verb in _SECTIONS]
