@@ -80,15 +80,22 @@ def make_gas(seed, *, n_replicas):
     return replace(pairs, topology=topology, positions=positions)
 
 
-def test_replicas_of_an_ideal_gas_survive_and_spread_as_counting_says(tmp_path):
+@pytest.fixture(scope="module")
+def gas(tmp_path_factory):
+    """Return what is measured on 24 replicas of an ideal gas."""
+    folder = tmp_path_factory.mktemp("gas")
+    write_trajectory(folder / "mapped.h5", make_gas(1, n_replicas=2))
+    write_trajectory(folder / "simulation.h5", make_gas(2, n_replicas=24))
+    evaluation = evaluate(folder / "mapped.h5", {"network": folder / "simulation.h5"}, SETTINGS)
+    return measure_replicas(
+        folder / "simulation.h5", evaluation, SETTINGS, {"n_replicas": 24, "stopped": []}, STABILITY
+    )
+
+
+def test_replicas_of_an_ideal_gas_survive_and_spread_as_counting_says(gas):
     """Distances of pairs are pairwise independent, so over replicas g(r) has the standard deviation sqrt(1/n)."""
-    write_trajectory(tmp_path / "mapped.h5", make_gas(1, n_replicas=2))
-    write_trajectory(tmp_path / "simulation.h5", make_gas(2, n_replicas=24))
-    evaluation = evaluate(tmp_path / "mapped.h5", {"network": tmp_path / "simulation.h5"}, SETTINGS)
-    summary = {"n_replicas": 24, "stopped": []}
-    measured = measure_replicas(tmp_path / "simulation.h5", evaluation, SETTINGS, summary, STABILITY)
-    assert measured["stability"]["n_survived"] == 24
-    curve = measured["curves"]["rdf A-A"]
+    assert gas["stability"]["n_survived"] == 24
+    curve = gas["curves"]["rdf A-A"]
     assert curve["n_replicas"] == 24
     edges, inside = np.array(curve["edges"]), slice(60, 110)
     n_pairs = 0.5 * 2 * N_MOLECULES * (2 * N_MOLECULES - 1) * N_FRAMES
@@ -96,6 +103,17 @@ def test_replicas_of_an_ideal_gas_survive_and_spread_as_counting_says(tmp_path):
     # four standard errors of the mean over 50 bins, and of the mean of 50 standard deviations from 24 replicas each
     assert np.mean(np.array(curve["mean"])[inside]) == pytest.approx(1.0, abs=4 * expected.mean() / np.sqrt(24 * 50))
     assert np.mean(np.array(curve["deviation"])[inside] / expected) == pytest.approx(1.0, abs=4 / np.sqrt(2 * 23 * 50))
+
+
+def test_angles_of_an_ideal_gas_are_those_of_independent_directions_in_every_replica(gas):
+    """The angle between independent directions has the density (1/2) sin, here scaled to mean 1 over its bins."""
+    curve = gas["curves"]["adf A-A-A"]
+    assert (curve["group"], curve["unit"], curve["n_replicas"]) == ("adf", "degree", 24)
+    expected = -0.5 * SETTINGS.n_angle_bins * np.diff(np.cos(np.radians(curve["edges"])))
+    errors = np.array(curve["deviation"]) / np.sqrt(24)
+    # five standard errors in each of 36 bins
+    assert np.all(np.abs(np.array(curve["mean"]) - expected) < 5.0 * errors)
+    assert errors.max() < 0.02 * expected.max()
 
 
 def test_bond_lengths_of_replicas_lie_on_the_references_bins(tmp_path):

@@ -21,6 +21,7 @@ from beadsmith.analysis.structure import (
     StructureBins,
     StructureCounts,
     add_counts,
+    angular_distributions,
     count_structure,
     radial_distributions,
 )
@@ -86,7 +87,7 @@ def measure_replicas(
         is_used = (stored.times >= settings.discard) & (stored.times <= np.array([end.time for end in ends])[segment])
         frames = [np.flatnonzero(is_used & (segment == number)) for number in range(len(ends))]
         curves = {
-            **_measure_radial(stored, reference, frames),
+            **_measure_structure(stored, reference, frames, settings.arm_cutoff),
             **_measure_molecules(series, reference, frames),
         }
     return {
@@ -175,23 +176,29 @@ def _spread(curve: dict[str, Any], mean: float) -> float:
     return float(np.sqrt(np.average((centres - mean) ** 2, weights=density)))
 
 
-def _measure_radial(
+def _measure_structure(
     stored: StoredTrajectory,
     reference: dict[str, Any],
     frames: list[Int[np.ndarray, "_frames"]],
+    arm_cutoff: float,
 ) -> dict[str, Any]:
-    """Return g(r) of each pair of types over the replicas."""
+    """Return g(r) of each pair of types and the angular distribution of each triplet over the replicas."""
     if not reference["rdf"]:
         return {}
-    edges = np.array(next(iter(reference["rdf"].values()))["edges"])
-    # angles of triplets are not asked for: an arm of no length finds none
-    bins = StructureBins(distance_edges=edges, angle_edges=np.array([0.0, 180.0]), arm_cutoff=1e-6)
+    angular = reference["adf"]
+    bins = StructureBins(
+        distance_edges=np.array(next(iter(reference["rdf"].values()))["edges"]),
+        angle_edges=np.array(next(iter(angular.values()))["edges"] if angular else [0.0, 180.0]),
+        arm_cutoff=arm_cutoff,
+    )
     counts = [_sum_structure(stored, chosen, bins) for chosen in frames if len(chosen)]
-    found = radial_distributions(counts, bins, stored.topology) if counts else {}
-    return {
-        f"rdf {label}": _summarise_curve("rdf", curve, found[label].blocks if label in found else None, unit="nm")
-        for label, curve in reference["rdf"].items()
-    }
+    curves = {}
+    for group, unit, measure in (("rdf", "nm", radial_distributions), ("adf", "degree", angular_distributions)):
+        found = measure(counts, bins, stored.topology) if counts else {}
+        for label, curve in reference[group].items():
+            blocks = found[label].blocks if label in found else None
+            curves[f"{group} {label}"] = _summarise_curve(group, curve, blocks, unit=unit)
+    return curves
 
 
 def _sum_structure(stored: StoredTrajectory, frames: Int[np.ndarray, "frames"], bins: StructureBins) -> StructureCounts:

@@ -16,7 +16,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 _N_COLUMNS = 2
 _ROW_HEIGHT, _HEAD = 250, 90
 _SIGMAS = 3.0
-_AXES = {"rdf": "g(r)"}
+_AXES = {"rdf": "g(r)", "adf": "density (mean 1)"}
 _UNITS = {"degree": "degrees", "1": "", "nm^3": "nm³"}
 
 
