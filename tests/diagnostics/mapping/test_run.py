@@ -126,6 +126,53 @@ def test_hands_are_known_by_rotations_alone_by_sine_terms_or_by_a_correction(map
     assert ("whether it learns to, a simulation shows" in checks[HANDS]["meaning"]) == (cure == "SO(3)")
 
 
+def test_what_sees_the_hand_is_no_remedy_any_more_and_eases_or_cures_lost_stereocentres(maps):
+    fourier, rotations = "prior.dihedrals: fourier", "network: {kind: mace, symmetry: SO(3)}"
+    for model, correction, status, cures in (
+        (NO_PRIOR, None, "warn", []),
+        (ModelSettings(network=SchnetSettings()), None, "warn", [fourier]),
+        (ModelSettings(network=MaceSettings(symmetry="SO(3)")), None, "pass", [rotations]),
+        (NO_PRIOR, CorrectionSettings(), "pass", ["training.correction in phi, psi"]),
+    ):
+        checks, _ = judge(maps["core"], model, correction=correction)
+        assert (checks[LOST]["map_alone"], checks[LOST]["status"], checks[LOST]["cures"]) == ("warn", status, cures)
+        for name in (HANDS, LOST):
+            assert (fourier in checks[name]["remedy"]) == (model.prior.dihedrals != "fourier")
+            assert (rotations in checks[name]["remedy"]) == (rotations not in cures)
+
+
+@pytest.mark.parametrize(
+    ("has_improper", "model", "status", "cures"),
+    [
+        (False, NO_PRIOR, "warn", []),
+        (False, ModelSettings(network=SchnetSettings()), "warn", []),
+        (True, ModelSettings(network=SchnetSettings()), "pass", ["prior.impropers: harmonic"]),
+        (True, NO_PRIOR, "warn", []),
+        (True, ModelSettings(network=SchnetSettings(), prior=replace(BARE, impropers="fourier")), "warn", []),
+        (
+            False,
+            ModelSettings(network=MaceSettings(symmetry="SO(3)"), prior=BARE),
+            "warn",
+            ["network: {kind: mace, symmetry: SO(3)}"],
+        ),
+    ],
+)
+def test_a_centre_that_inverts_is_held_by_a_harmonic_improper_of_its_own(tmp_path, has_improper, model, status, cures):
+    trajectory = make_capped("core_beta_map2")
+    trajectory.positions[500:510] *= np.array([1.0, 1.0, -1.0], dtype=np.float32)
+    if has_improper:
+        topology = replace(trajectory.topology, impropers=np.array([[1, 2, 3, 4]]))
+        trajectory = replace(trajectory, topology=topology)
+    checks, _ = judge(write_map(tmp_path / "m.h5", trajectory, describe_alanine(6)), model)
+    found = checks["inversion"]
+    assert (found["map_alone"], found["status"], found["cures"]) == ("warn", status, cures)
+    assert ("mapping.definitions" in found["remedy"]) is not has_improper
+    assert ("SO(3)" in found["remedy"]) is not bool(cures and "SO(3)" in cures[0])
+    assert ("set prior.impropers: harmonic" in found["remedy"].replace("Set", "set")) is (
+        model.prior.impropers != "harmonic"
+    )
+
+
 def test_two_site_hexane_fails_all_checks_of_bonds_and_other_labels_are_no_cure(maps):
     for name in ("two_site", "two_site_map2"):
         checks, _ = judge(maps[name])

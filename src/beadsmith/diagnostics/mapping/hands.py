@@ -45,7 +45,7 @@ def check_hands(molecules: tuple[MoleculeSurvey, ...], model: ModelKnowledge) ->
     hands = [_look(entry, has_centres=has_centres) for entry in looked_at]
     verdicts = [_judge_hand(hands, model)] if hands else []
     verdicts += _judge_lost(molecules, hands, model)
-    return [*verdicts, *_judge_inversion(molecules)]
+    return [*verdicts, *_judge_inversion(molecules, model)]
 
 
 def locked_centres(molecule: MoleculeSurvey) -> list[str]:
@@ -94,10 +94,8 @@ def _judge_hand(hands: list[_Hand], model: ModelKnowledge) -> MappingVerdict:
         meaning += f"; here the beads around {locked[0]} keep them apart."
     else:
         meaning += ", so a simulation shows both in equal parts."
-    remedy = (
-        f"Use {ROTATIONS_ONLY}, {DIHEDRAL_PRIOR} with its sine terms, or {CORRECTION} in these dihedrals; or keep the "
-        "beads that carry the hand, such as mapping.beads: backbone_cb."
-    )
+    switches = [*_list_switches(model), f"{CORRECTION} in these dihedrals"]
+    remedy = f"Use {' or '.join(switches)}; or keep the beads that carry the hand, such as mapping.beads: backbone_cb."
     if not worst.is_known:
         remedy = f"Sample longer; if it stays, the molecule has a hand. {remedy}"
     check = Check(
@@ -113,28 +111,44 @@ def _judge_hand(hands: list[_Hand], model: ModelKnowledge) -> MappingVerdict:
 
 
 def _cure_hand(check: Check, hand: _Hand, model: ModelKnowledge) -> MappingVerdict:
-    """Return the verdict: SO(3) sees all, a correction its own coordinates, sine terms only one dihedral at a time."""
+    """Return the verdict on the hand of one molecule with what the force field knows of it."""
     alone = check.status
     if alone == "pass" or not hand.is_known:
         return MappingVerdict(check=check, map_alone=alone)
+    status, cures = _see_hand(hand, model)
+    meaning = check.meaning
     if model.sees_hands:
         # what can be told apart must still be learned, from frames of one hand alone
-        meaning = f"{check.meaning} This network can tell them apart; whether it learns to, a simulation shows."
-        cured = replace(check, status="pass", meaning=meaning)
-        return MappingVerdict(check=cured, map_alone=alone, cures=(ROTATIONS_ONLY,))
-    if set(_dihedrals(hand)) <= set(model.corrected):
-        cure = f"{CORRECTION} in {', '.join(_dihedrals(hand))}"
-        return MappingVerdict(check=replace(check, status="pass"), map_alone=alone, cures=(cure,))
-    has_impropers = model.has_signed_impropers and hand.molecule.has_impropers
-    if model.has_sine_prior or has_impropers:
-        meaning = (
-            f"{check.meaning} The odd terms of the prior tell them apart, one dihedral at a time; the network adds "
-            "only what both hands share."
+        meaning += " This network can tell them apart; whether it learns to, a simulation shows."
+    elif status == "warn":
+        meaning += (
+            " The odd terms of the prior tell them apart, one dihedral at a time; the network adds only what both "
+            "hands share."
         )
-        cured = replace(check, status="warn", meaning=meaning)
-        known = ((model.has_sine_prior, DIHEDRAL_PRIOR), (has_impropers, IMPROPER_PRIOR))
-        return MappingVerdict(check=cured, map_alone=alone, cures=tuple(name for is_set, name in known if is_set))
-    return MappingVerdict(check=check, map_alone=alone)
+    return MappingVerdict(
+        check=replace(check, status=alone if status is None else status, meaning=meaning), map_alone=alone, cures=cures
+    )
+
+
+def _see_hand(hand: _Hand, model: ModelKnowledge) -> tuple[Status | None, tuple[str, ...]]:
+    """Return how well a force field knows a hand (None: not at all), and by which of its settings.
+
+    SO(3) sees all, a correction its own coordinates, sine terms only one dihedral at a time.
+    """
+    if model.sees_hands:
+        return "pass", (ROTATIONS_ONLY,)
+    if set(_dihedrals(hand)) <= set(model.corrected):
+        return "pass", (f"{CORRECTION} in {', '.join(_dihedrals(hand))}",)
+    has_impropers = model.has_signed_impropers and hand.molecule.has_impropers
+    known = ((model.has_sine_prior, DIHEDRAL_PRIOR), (has_impropers, IMPROPER_PRIOR))
+    cures = tuple(name for is_set, name in known if is_set)
+    return ("warn" if cures else None), cures
+
+
+def _list_switches(model: ModelKnowledge) -> list[str]:
+    """Return the settings that tell hands apart and are not set already."""
+    known = ((model.sees_hands, ROTATIONS_ONLY), (model.has_sine_prior, f"{DIHEDRAL_PRIOR} with its sine terms"))
+    return [name for is_set, name in known if not is_set]
 
 
 def _dihedrals(hand: _Hand) -> list[str]:
@@ -149,10 +163,12 @@ def _judge_lost(
     known = [entry for entry in molecules if entry.has_atoms and len(entry.beads) > 1]
     if not known:
         return []
-    asymmetric = {id(hand.molecule) for hand in hands if hand.value > ASYMMETRY[0] or not hand.is_known}
+    asymmetric = {id(hand.molecule): hand for hand in hands if hand.value > ASYMMETRY[0] or not hand.is_known}
     lost = [entry for entry in known if entry.lost]
     hidden = [entry for entry in lost if not locked_centres(entry) and id(entry) in asymmetric]
     names = [name for entry in hidden or lost for name in entry.lost]
+    switches = " or ".join(_list_switches(model))
+    known_by = f", or let the force field know the hand by {switches}" if switches else ""
     shown = f" Here: {', '.join(names[:6])}{' and more' if len(names) > 6 else ''}." if names else ""
     check = Check(
         name="lost stereocentres",
@@ -162,26 +178,37 @@ def _judge_lost(
         threshold="0, or another stereocentre that the beads show, or no trace of a hand",
         meaning="Stereocentres of the atoms with fewer than three of their four branches among the bonded beads: the "
         f"beads do not show their hand.{shown}",
-        remedy="Keep a bead in a third branch of the centre, for example mapping.beads: backbone_cb, or let the force "
-        f"field know the hand by {ROTATIONS_ONLY} or {DIHEDRAL_PRIOR}.",
+        remedy=f"Keep a bead in a third branch of the centre, for example mapping.beads: backbone_cb{known_by}.",
     )
-    if hidden and model.sees_hands:
-        cured = replace(check, status="pass")
-        return [MappingVerdict(check=cured, map_alone="warn", cures=(ROTATIONS_ONLY,))]
+    seen = [_see_hand(asymmetric[id(entry)], model) for entry in hidden]
+    if all(status is not None for status, _ in seen):
+        cures = tuple(dict.fromkeys(name for _, names in seen for name in names))
+        is_cured = all(status == "pass" for status, _ in seen)
+        return [
+            MappingVerdict(
+                check=replace(check, status="pass" if is_cured else "warn"), map_alone=check.status, cures=cures
+            )
+        ]
     return [MappingVerdict(check=check, map_alone=check.status)]
 
 
-def _judge_inversion(molecules: tuple[MoleculeSurvey, ...]) -> list[MappingVerdict]:
-    """Return the verdict on the stereocentres that the beads show: does the reference ever come near to inverting?"""
+def _judge_inversion(molecules: tuple[MoleculeSurvey, ...], model: ModelKnowledge) -> list[MappingVerdict]:
+    """Return the verdict on the stereocentres that the beads show: does the reference ever come near to inverting?
+
+    A harmonic prior on the signed improper keeps it from inverting; SO(3) only lets the two hands have two energies.
+    """
     centres = [
-        (name, centre)
+        (name, centre, name in entry.with_improper)
         for entry in molecules
         for name, centre in entry.centres.items()
         if centre.is_locked or _is_one_handed(centre)
     ]
     if not centres:
         return []
-    name, worst = min(centres, key=lambda item: (item[1].is_locked, _deviations(item[1])))
+    # held centres last: of those that are loose, the ones that nothing holds count
+    name, worst, has_improper = min(
+        centres, key=lambda item: (item[1].is_locked, item[2] and model.holds_impropers, _deviations(item[1]))
+    )
     check = Check(
         name="inversion",
         status="pass" if worst.is_locked else "warn",
@@ -190,10 +217,26 @@ def _judge_inversion(molecules: tuple[MoleculeSurvey, ...]) -> list[MappingVerdi
         threshold=f"> {LEAST_DEVIATIONS:g}, and no change of sign",
         meaning=f"Distance of the signed improper at {name} from planarity, in its standard deviations; its sign "
         f"changed {worst.n_flips} times. Where the reference never inverts, the barrier between hands is extrapolated.",
-        remedy=f"Name an improper for the centre in mapping.definitions and set {IMPROPER_PRIOR}, which holds its "
-        f"sign, or use {ROTATIONS_ONLY}.",
+        remedy=_suggest_improper(model, has_improper=has_improper),
     )
-    return [MappingVerdict(check=check, map_alone=check.status)]
+    if check.status == "pass":
+        return [MappingVerdict(check=check, map_alone="pass")]
+    if has_improper and model.holds_impropers:
+        return [MappingVerdict(check=replace(check, status="pass"), map_alone=check.status, cures=(IMPROPER_PRIOR,))]
+    cures = (ROTATIONS_ONLY,) if model.sees_hands else ()
+    return [MappingVerdict(check=check, map_alone=check.status, cures=cures)]
+
+
+def _suggest_improper(model: ModelKnowledge, *, has_improper: bool) -> str:
+    """Return what holds the sign of a centre, less what is set already."""
+    name = "" if has_improper else "Name an improper for the centre in mapping.definitions"
+    if model.holds_impropers:
+        held = (
+            f"{name}: {IMPROPER_PRIOR} then holds its sign" if name else f"Keep {IMPROPER_PRIOR}, which holds its sign"
+        )
+    else:
+        held = f"{f'{name} and set' if name else 'Set'} {IMPROPER_PRIOR}, which holds its sign"
+    return f"{held}." if model.sees_hands else f"{held}, or use {ROTATIONS_ONLY}."
 
 
 def _is_one_handed(centre: CentreMeasurement) -> bool:

@@ -48,6 +48,8 @@ class ModelKnowledge:
     """Whether the prior has terms that are odd in a dihedral."""
     has_signed_impropers: bool
     """Whether the prior has terms that are odd in an improper, where a molecule has any."""
+    holds_impropers: bool
+    """Whether the prior holds the sign of an improper, where a molecule has any."""
     corrected: tuple[str, ...]
     """Slow coordinates of a correction, which may be odd in dihedrals."""
     has_repulsion: bool
@@ -81,6 +83,7 @@ def describe_model(settings: ModelSettings, correction: CorrectionSettings | Non
         excludes_bonds=network is not None and network.exclusions > 0,
         has_sine_prior=prior.dihedrals == "fourier",
         has_signed_impropers=prior.impropers in ("harmonic", "fourier"),
+        holds_impropers=prior.impropers == "harmonic",
         corrected=() if correction is None else correction.coordinates,
         has_repulsion=prior.repulsion != "none" or network is None,
     )

@@ -74,6 +74,8 @@ class MoleculeSurvey:
     """Distributions against their reflections, the most different first."""
     centres: dict[str, CentreMeasurement]
     """Signed improper of each bead with three or more bonded beads, all different chemically."""
+    with_improper: tuple[str, ...]
+    """Those of these beads whose signed improper is a term of the topology, which a prior can hold."""
     n_stereocentres: int
     """Stereocentres of the atoms; 0 where the atoms are not known."""
     lost: tuple[str, ...]
@@ -111,6 +113,7 @@ def survey_molecule(
         blocks = divide_frames(frames.n_frames, n_blocks=_N_BLOCKS, segment=frames.segment, weight=frames.weight)
         asymmetries = measure_asymmetries(whole, topology, kind, labels, blocks)
     assert frames.forces is not None
+    centres = _measure_centres(frames, whole, kind, labels, bonds) if n_beads > 1 else {}
     return MoleculeSurvey(
         molecules=kind,
         beads=tuple(_name_bead(topology, kind, bead) for bead in range(n_beads)),
@@ -120,7 +123,8 @@ def survey_molecule(
         has_atoms=atoms is not None,
         labels=_survey_labels(samples, types, labels, bonds, atoms) if n_beads > 1 else None,
         asymmetries=asymmetries,
-        centres=_measure_centres(frames, whole, kind, labels, bonds) if n_beads > 1 else {},
+        centres={name: centre for name, (centre, _) in centres.items()},
+        with_improper=tuple(name for name, (_, has_improper) in centres.items() if has_improper),
         n_stereocentres=0 if atoms is None else len(find_stereocentres(atoms)),
         lost=() if atoms is None else tuple(atoms.names[k] for k in find_lost_stereocentres(atoms, bonds)),
         noise=measure_force_noise(samples, frames.forces[:, sites].reshape(-1, n_beads, 3), bonds),
@@ -180,17 +184,25 @@ def _measure_centres(
     kind: MoleculeKind,
     labels: Sequence[Hashable],
     bonds: Int[np.ndarray, "bonds 2"],
-) -> dict[str, CentreMeasurement]:
-    """Return the signed improper of every bead whose bonded beads are three or more and all different chemically."""
+) -> dict[str, tuple[CentreMeasurement, bool]]:
+    """Return the signed improper of every bead whose bonded beads are three or more and all different chemically.
+
+    With each goes whether the topology has an improper of that bead and three of those that are bonded to it.
+    """
+    first = int(kind.sites[0, 0])
+    impropers = frames.topology.impropers[np.isin(frames.topology.impropers[:, 0], kind.sites[0])] - first
     colors, neighbours = refine_until_stable(labels, bonds), list_neighbours(len(labels), bonds)
     segment = np.zeros(frames.n_frames, dtype=np.int64) if frames.segment is None else frames.segment
     found = {}
     for entry in find_centres(frames.topology, kind):
         assert entry.sites is not None
         assert entry.compute is not None
-        around = neighbours[int(entry.sites[0, 1] - kind.sites[0, 0])]
+        centre = int(entry.sites[0, 1]) - first
+        around = neighbours[centre]
         if len({colors[bead] for bead in around}) == len(around):
-            found[entry.name] = measure_centre(entry.compute(whole), frames.times, segment)
+            measured = measure_centre(entry.compute(whole), frames.times, segment)
+            has_improper = any(centre in row and {centre, *around}.issuperset(row) for row in impropers.tolist())
+            found[entry.name] = measured, has_improper
     return found
 
 
