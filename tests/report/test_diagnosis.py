@@ -1,5 +1,6 @@
 """The report shows both verdicts on a map, and the pictures behind them."""
 
+import html
 import json
 import re
 
@@ -42,6 +43,16 @@ def test_both_verdicts_and_what_eases_them_stand_in_the_report(page):
     assert "no prior: fail. With the network (hipnn) and the prior of this run: warn" in page
     assert "Eased by prior.dihedrals: fourier" in page
     assert "hand of the molecules" in page
+
+
+def test_what_to_do_stands_with_every_check_that_does_not_pass_and_with_no_other(alanine, page):
+    _, diagnosis = alanine
+    shown = html.unescape(page)
+    for entry in diagnosis["checks"]:
+        is_sound = entry["status"] == entry["map_alone"] == "pass"
+        assert (f"Remedy: {entry['remedy']}" in shown) is (entry["status"] != "pass")
+        assert (entry["remedy"] in shown) is not is_sound, entry["name"]
+    assert {entry["status"] for entry in diagnosis["checks"]} == {"pass", "warn"}
 
 
 def test_every_picture_is_on_the_page(page):

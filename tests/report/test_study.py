@@ -67,6 +67,17 @@ def test_the_diagnosis_before_training_stands_beside_the_mapping(tmp_path):
     assert "Is the mapping sound?" not in read_page(tmp_path, results)
 
 
+def test_what_to_do_stands_below_for_checks_that_fail_alone_or_with_the_model(tmp_path):
+    results = make_results()
+    (check,) = next(iter(results["runs"].values()))["diagnosis"]
+    row = rf"bond permutation</td><td>{check['meaning']}</td><td>{check['remedy']}</td>"
+    assert len(re.findall(row, read_page(tmp_path, results))) == 1, "once for all runs"
+    for run in results["runs"].values():
+        for entry in run["diagnosis"] or ():
+            entry["map_alone"] = "pass"
+    assert not re.search(row, read_page(tmp_path, results))
+
+
 def test_a_matrix_ends_in_the_references_own_error_and_cells_are_in_units_of_it(tmp_path):
     figure = read_figure(read_page(tmp_path, make_results("transfer")), "matrix-0-rdf")
     (heat,) = figure["data"]

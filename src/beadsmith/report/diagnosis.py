@@ -47,11 +47,15 @@ def _tabulate(diagnosis: dict[str, Any]) -> Table:
         note = entry["meaning"]
         if entry["cures"]:
             note = f"{'Cured' if entry['status'] == 'pass' else 'Eased'} by {', '.join(entry['cures'])}. {note}"
+        if entry["status"] != "pass":
+            note = f"{note} Remedy: {entry['remedy']}"
+        elif entry["map_alone"] != "pass":
+            note = f"{note} Without that: {entry['remedy']}"
         rows.append(
             (entry["name"], entry["map_alone"], entry["status"], value, typeset_condition(entry["threshold"]), note)
         )
     return Table(
         caption="What the configured force field will be able to tell apart.",
-        header=("check", "map alone", "with this model", "value", "condition", "what it means"),
+        header=("check", "map alone", "with this model", "value", "condition", "what it means, and what to do"),
         rows=tuple(rows),
     )

@@ -24,7 +24,9 @@ def compose_mapping_study(results: dict[str, Any]) -> list[Section]:
     sections = [Section(anchor="overview", title="Overview", items=[tabulate_overview(results)])]
     diagnosis = _tabulate_diagnosis(results)
     if diagnosis is not None:
-        sections.append(Section(anchor="soundness", title="Is the mapping sound?", items=[diagnosis]))
+        remedies = _tabulate_remedies(results)
+        items = [diagnosis] if remedies is None else [diagnosis, remedies]
+        sections.append(Section(anchor="soundness", title="Is the mapping sound?", items=list(items)))
     stability = [figure for figure in [_draw_stability(results)] if figure is not None]
     sections += [
         Section(anchor="distributions", title="Distributions", items=_compose_distributions(results)),
@@ -122,4 +124,21 @@ def _tabulate_diagnosis(results: dict[str, Any]) -> Table | None:
         rows=tuple(
             (*key, "all" if len(names) == n_runs[key[0]] > 1 else ", ".join(names)) for key, names in rows.items()
         ),
+    )
+
+
+def _tabulate_remedies(results: dict[str, Any]) -> Table | None:
+    """Return what the checks mean that do not pass, of the map alone or with the model, and what to do."""
+    rows: dict[tuple[str, ...], None] = {}
+    for option, runs in _group_runs(results):
+        for run in runs.values():
+            for check in run["diagnosis"] or ():
+                if check["map_alone"] != "pass" or check["status"] != "pass":
+                    rows[option, check["name"], check["meaning"], check["remedy"]] = None
+    if not rows:
+        return None
+    return Table(
+        caption="What the checks above mean that do not pass for the map alone or with the model, and what to do.",
+        header=("mapping", "check", "what it means", "remedy"),
+        rows=tuple(rows),
     )
