@@ -51,13 +51,13 @@ def predict_parts(force_field: EnergyModel, batch: Batch, pairs: Pairs) -> Therm
             "the force field does not depend on temperature, so its energy and entropy are unknown",
             fix="Train with 'training.thermal: linear' on data of at least two temperatures.",
         )
-    energetic, entropic, capacity = (
+    energetic, entropic = (
         predict_network(network, batch, pairs, spread_weights(weights, batch))
-        for weights in (
-            form.energy_weights(batch.temperature),
-            form.entropy_weights(batch.temperature),
-            form.heat_capacity_weights(batch.temperature),
-        )
+        for weights in (form.energy_weights(batch.temperature), form.entropy_weights(batch.temperature))
     )
+    capacity = torch.zeros_like(energetic.energy)
+    if form.kind == "heat_capacity":
+        weights = spread_weights(form.heat_capacity_weights(batch.temperature), batch)
+        capacity = predict_network(network, batch, pairs, weights).energy
     prior = predict_prior(list(force_field.prior), batch, pairs)
-    return ThermalParts(energetic=add_predictions(prior, energetic), entropic=entropic, heat_capacity=capacity.energy)
+    return ThermalParts(energetic=add_predictions(prior, energetic), entropic=entropic, heat_capacity=capacity)

@@ -31,6 +31,21 @@ def test_every_model_has_a_row_with_its_pressure_error_in_bar():
 def test_the_noise_of_virial_labels_is_named():
     table = tabulate_virials(make_training(labels={"virials": {"noise": 490.5}}))
     assert "noise of 490" in table.caption or "noise of 491" in table.caption
+    assert "file" not in table.caption
+
+
+def test_every_file_with_virials_is_named_with_its_own_noise_and_weight():
+    training = make_training()
+    entries = [
+        {"virials": {"noise": 490.0, "mean_weight": 0.25}},
+        {},
+        {"virials": {"noise": 300.0, "mean_weight": 0.5}},
+    ]
+    training["labels"] = [{"labels": entry} for entry in entries]
+    caption = tabulate_virials(training).caption
+    assert "noise of 490 kJ/mol, weight 0.250 /nm² (file 1); noise of 300 kJ/mol, weight 0.500 /nm² (file 3)" in caption
+    training["labels"] = [{"labels": {}}, {"labels": entries[0]}]
+    assert "(file 2)" in tabulate_virials(training).caption, "the first file may have none"
 
 
 def test_a_training_without_virials_has_no_table():
@@ -72,3 +87,25 @@ def test_density_and_compressibility_have_rows_where_they_were_measured():
     assert any("0.766" in cell for cell in rows["density"])
     assert any("2.0" in cell for cell in rows["isothermal compressibility"])
     assert "heat capacity without kinetic part, of one molecule" not in rows
+
+
+def test_energies_and_entropies_have_rows_and_their_zeros_are_said():
+    evaluation = make_constant_pressure()
+    for name, system in evaluation["systems"].items():
+        system |= {"length": {"value": 100.0, "unit": "ps"}, "diffusion": {}, "hottest_frame": None}
+        system |= {"bead_energy": measurement(-3.0, 0.1, "kJ/mol"), "bead_entropy": measurement(7.0, 0.2, "J/mol/K")}
+        system["mean_energy"] = measurement(-21.0 if name == "reference" else -20.5, 0.1, "kJ/mol")
+    difference = measurement(0.5, 0.2, "kJ/mol") | {"training_temperatures": {"values": [300.0, 400.0], "unit": "K"}}
+    comparison = evaluation["comparisons"]["network"]
+    comparison |= {"energy_difference": difference, "no_energy_difference": None}
+    table = tabulate_state(evaluation)
+    rows = {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
+    energies = rows["mean potential energy of one molecule"]
+    assert [energies[name][:6] for name in ("atomistic reference", "network")] == ["−21.00", "−20.50"]
+    assert rows["mean S(R) of one molecule, zero of the network"]["network"].startswith("7.0")
+    assert "straight line in temperature" in table.caption
+    assert "at 300, 400 K" in table.caption
+    comparison |= {"energy_difference": None, "no_energy_difference": "the reference has no energies"}
+    assert (
+        "not compared with the energy of the atoms: the reference has no energies" in tabulate_state(evaluation).caption
+    )

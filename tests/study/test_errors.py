@@ -81,3 +81,11 @@ def test_the_heat_capacity_counts_where_the_model_has_one():
     evaluation["systems"]["network"]["heat_capacity"] = {**measured(18.0, 4.0), "unit": "J/mol/K"}
     found = collect_errors(evaluation, "network")["heat_capacity"]
     assert (found["value"], found["standard_error"], found["ratio"]) == pytest.approx((12.0, 5.0, 4.0))
+
+
+def test_the_mean_energy_counts_by_its_size_where_its_zero_is_known():
+    assert "energy" not in collect_errors(describe(energy_difference=None), "network")
+    difference = {**measured(-0.6, 0.2), "unit": "kJ/mol", "reference_error": 0.1}
+    found = collect_errors(describe(energy_difference=difference), "network")["energy"]
+    assert (found["value"], found["standard_error"], found["ratio"]) == pytest.approx((0.6, 0.2, 6.0))
+    assert found["unit"] == "kJ/mol"

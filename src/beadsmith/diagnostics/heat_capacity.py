@@ -1,66 +1,50 @@
 """The heat capacity of a coarse-grained run, from a force field that knows energy and entropy apart."""
 
-import copy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import torch
 
-from beadsmith.analysis.measure import frames_after, read_chunks
-from beadsmith.analysis.state_variables import has_constant_volume
+from beadsmith.analysis.distribution import Measurement
 from beadsmith.analysis.thermodynamics import HeatCapacity, measure_heat_capacity
-from beadsmith.batch import build_batch
-from beadsmith.force_field import ForceField, adopt_topology
-from beadsmith.io.h5md import open_trajectory
-from beadsmith.neighbors import find_pairs
-from beadsmith.thermal_parts import predict_parts
+from beadsmith.diagnostics.bead_series import BeadSeries
 
 
-def measure_model_heat_capacity(
-    force_field: ForceField, simulation: Path, *, n_blocks: int = 10, discard: float = 0.0
+def measure_bead_heat_capacity(
+    series: BeadSeries, *, hidden: Measurement | None = None, n_blocks: int = 10
 ) -> HeatCapacity | None:
     """Return the configurational heat capacity that a force field predicts along its own simulation, or None.
 
-    Energies of the simulation are free energies; here U(R) and dU/dT are evaluated on its saved frames, one sum over
-    the network for each. None where the force field does not depend on temperature, and at constant pressure, where
-    energies fluctuate with the volume.
+    C = Var U(R)/(kT²) + <dU/dT>, of one molecule. Energies of the simulation are free energies; here it is U(R) that
+    fluctuates. dU/dT at fixed beads has a part that no bead feels: W is known up to a function of temperature alone, so
+    forces leave dU/dT open by a number, which energies of frames at several temperatures tell (`hidden`).
+
+    None at constant pressure, where energies fluctuate with the volume, and where dU/dT has a surface whose zero is
+    unknown. Without such a surface and without `hidden` the second part is zero, and missing in the sum.
 
     Parameters
     ----------
-    force_field : What the simulation was made with.
-    simulation : Its trajectory file.
+    series : Frames of the simulation.
+    hidden : The part of dU/dT that no bead feels, of one molecule [J/mol/K]; None if it is unknown.
     n_blocks : Blocks of frames for the errors.
-    discard : Time dropped at the start of every segment [ps].
-
-    Raises
-    ------
-    InputError : the file cannot be read, or its beads are not the force field's.
     """
-    if force_field.network is None or not force_field.thermal_form.depends_on_temperature:
+    if not series.has_constant_volume or (hidden is None and np.any(series.slope != 0.0)):
         return None
-    model = copy.deepcopy(force_field).eval().requires_grad_(False)
-    dtype = next(force_field.network.parameters()).dtype
-    energies: list[np.ndarray] = []
-    within: list[np.ndarray] = []
-    with open_trajectory(simulation) as stored:
-        kept, segment = frames_after(stored, discard)
-        frames = np.flatnonzero(kept)
-        topology = adopt_topology(stored.topology, force_field, where=f"file '{simulation}'")
-        if "cell" in stored.fields and not has_constant_volume(stored.read(frames).volumes()):
-            return None
-        for part in read_chunks(stored, frames):
-            batch = build_batch(replace(part, topology=topology), np.arange(part.n_frames), dtype=dtype)
-            with torch.no_grad():
-                parts = predict_parts(model, batch, find_pairs(batch, force_field.cutoff))
-            energies.append(parts.energetic.energy.numpy())
-            within.append(parts.heat_capacity.numpy())
-        temperature = stored.state_point.temperature
-    return measure_heat_capacity(
-        np.concatenate(energies),
-        np.concatenate(within),
-        temperature=temperature,
-        n_molecules=topology.n_molecules,
+    found = measure_heat_capacity(
+        series.energy,
+        series.slope,
+        temperature=series.state_temperature,
+        n_molecules=series.topology.n_molecules,
         n_blocks=n_blocks,
-        segment=segment[frames],
+        segment=series.segment,
+    )
+    if hidden is None:
+        return found
+    return HeatCapacity(total=_add(found.total, hidden), between=found.between, within=_add(found.within, hidden))
+
+
+def _add(one: Measurement, other: Measurement) -> Measurement:
+    return replace(
+        one,
+        value=one.value + other.value,
+        standard_error=float(np.hypot(one.standard_error, other.standard_error)),
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 from beadsmith.analysis.evaluate import evaluate
 from beadsmith.config.settings import RunSettings
-from beadsmith.diagnostics.heat_capacity import measure_model_heat_capacity
 from beadsmith.diagnostics.mapping.knowledge import ModelSettings
 from beadsmith.diagnostics.mapping.run import diagnose, list_alarms
 from beadsmith.diagnostics.mapping.verdict import verdict_from_json
@@ -19,6 +18,7 @@ from beadsmith.io.h5md import open_trajectory
 from beadsmith.io.records import read_json, write_json
 from beadsmith.mapping.apply import map_reference
 from beadsmith.pipeline.averaging import average_labels
+from beadsmith.pipeline.bead_energies import add_bead_energies
 from beadsmith.pipeline.checks import collect_checks
 from beadsmith.pipeline.ensemble import add_ensemble, list_simulations, simulate_members, take_ensemble
 from beadsmith.pipeline.training_inputs import find_mapped, take_training
@@ -249,6 +249,8 @@ def run_evaluate(task: Task) -> dict[str, Any]:
     members = list_simulations(task.settings, task.folder / ENSEMBLE_SIMULATIONS)
     simulations |= members
     evaluation = evaluate(task.folder / MAPPED, simulations, task.settings.evaluation, progress=task.progress)
+    training = read_json(task.folder / TRAINING[0])
+    evaluation = _add_bead_energies(task, evaluation, simulations, training)
     if members:
         evaluation = add_ensemble(
             task.settings,
@@ -260,9 +262,8 @@ def run_evaluate(task: Task) -> dict[str, Any]:
             progress=task.progress,
         )
     evaluation["probes"] = _probe(task, evaluation["systems"]["reference"]["molecules"])
-    _add_heat_capacity(task, evaluation)
     write_json(task.folder / EVALUATION, evaluation)
-    checks = collect_checks(evaluation, read_json(task.folder / TRAINING[0]), task.summaries)
+    checks = collect_checks(evaluation, training, task.summaries)
     if "diagnose" in task.summaries and (task.folder / DIAGNOSIS).is_file():
         found = read_json(task.folder / DIAGNOSIS)["checks"]
         checks = [*(verdict_from_json(entry).check for entry in found), *checks]
@@ -270,20 +271,27 @@ def run_evaluate(task: Task) -> dict[str, Any]:
     return {"n_checks": len(checks)}
 
 
-def _add_heat_capacity(task: Task, evaluation: dict[str, Any]) -> None:
-    """Put the network's heat capacity beside the reference's, where its force field knows energy and entropy apart."""
+def _add_bead_energies(
+    task: Task, evaluation: dict[str, Any], simulations: dict[str, Path], training: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the evaluation with what networks of energy and entropy say of their simulations, members' included."""
     if task.settings.network is None:
-        return
-    settings = task.settings.evaluation
-    found = measure_model_heat_capacity(
-        load_force_field(task.folder / FORCE_FIELD),
-        task.folder / SIMULATION,
-        n_blocks=settings.n_blocks,
-        discard=settings.discard,
+        return evaluation
+    numbers = range(1, task.settings.ensemble.members) if task.settings.ensemble is not None else ()
+    folders = {f"member-{number}": task.folder / ENSEMBLE / str(number) for number in numbers}
+    files = [Path(entry["file"]) for entry in training.get("files") or ()]
+    if task.settings.trained_in is None:
+        # the run's own frames come first, and the folder may have been moved since
+        files = [task.folder / MAPPED, *files[1:]]
+    return add_bead_energies(
+        evaluation,
+        {"network": task.folder / FORCE_FIELD, **folders},
+        simulations,
+        task.settings.evaluation,
+        mapped=task.folder / MAPPED,
+        training=files,
+        main="network",
     )
-    if found is not None:
-        parts = {"between": found.between.to_json(), "within": found.within.to_json()}
-        evaluation["systems"]["network"] |= {"heat_capacity": found.total.to_json(), "heat_capacity_parts": parts}
 
 
 def _probe(task: Task, molecules: dict[str, Any]) -> dict[str, Any] | None:

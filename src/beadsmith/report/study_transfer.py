@@ -21,6 +21,12 @@ from beadsmith.statistics import mean_and_error
 
 _REFERENCE = "reference itself"
 _TRAIN, _TEST = "train", "test"
+_NOTES = {
+    "energy": " The energy is that of U(R), the mean atomistic energy at fixed beads, in the simulation and the energy "
+    "that no bead feels, which forces leave open: a straight line in temperature through the mean of atomistic energy "
+    "minus U(R) on the training frames. A force field trained at one temperature has no number at another.",
+}
+"""What else there is to know about an error."""
 _WORDS = {"pass": "yes", "warn": "with care", "fail": "no"}
 
 
@@ -194,7 +200,7 @@ def _draw_error(results: dict[str, Any], name: str, key: str, entry: dict[str, A
         largest=max(run["errors"][key]["value"] for run in results["runs"].values() if key in run["errors"]),
         caption=f"{entry['title']}: the error of a force field trained on the states of a row in a simulation at the "
         "state of a column. In brackets the same in units of the reference's own sampling error, which stands in the "
-        "last row: about 1 × cannot be told from the reference. Click on a cell for its curves.",
+        "last row: about 1 × cannot be told from the reference. Click on a cell for its curves." + _NOTES.get(key, ""),
     )
 
 

@@ -126,18 +126,27 @@ def tabulate_virials(training: dict[str, Any]) -> Table | None:
         for name, title in _VIRIAL_ROWS
         if (entry := found["models"].get(name))
     ]
-    labels = (training.get("labels") or [{}])[0].get("labels", {}).get("virials")
-    used = (
-        f"Virials were among the labels, with a noise of {format_number(labels['noise'])} kJ/mol a component."
-        if labels
-        else "Virials were not among the labels."
-    )
     return Table(
         caption=f"Virials on {found['n_frames']} test frames. The pressure error is the mean of model minus label on "
-        "the same frames; what is left of single frames is an upper bound of the labels' own noise. " + used,
+        "the same frames; what is left of single frames is an upper bound of the labels' own noise. "
+        + _describe_virial_labels(training.get("labels") or []),
         header=("model", "pressure error", "explained variance", "left of one frame's pressure"),
         rows=tuple(rows),
     )
+
+
+def _describe_virial_labels(files: list[dict[str, Any]]) -> str:
+    """Return the noise and the weight of the virials of every file that has such labels."""
+    found = [(number, labels) for number, entry in enumerate(files, 1) if (labels := entry["labels"].get("virials"))]
+    if not found:
+        return "Virials were not among the labels."
+    parts = []
+    for number, labels in found:
+        which = f" (file {number})" if len(files) > 1 else ""
+        weight = labels.get("mean_weight")
+        more = "" if weight is None else f", weight {format_number(weight)} /nm²"
+        parts.append(f"noise of {format_number(labels['noise'])} kJ/mol{more}{which}")
+    return f"Virials were among the labels; of each component: {'; '.join(parts)}."
 
 
 def tabulate_distances(evaluation: dict[str, Any]) -> Table:
@@ -190,6 +199,9 @@ def tabulate_state(evaluation: dict[str, Any]) -> Table:
         "density": "density",
         "compressibility": "isothermal compressibility",
         "heat_capacity": "heat capacity without kinetic part, of one molecule",
+        "mean_energy": "mean potential energy of one molecule",
+        "bead_energy": "mean U(R) of one molecule, zero of the network",
+        "bead_entropy": "mean S(R) of one molecule, zero of the network",
     }
     for name, title in titles.items():
         entries = [s.get(name) for s in systems.values()]
@@ -207,9 +219,29 @@ def tabulate_state(evaluation: dict[str, Any]) -> Table:
         "else from numbers of molecules in parts of the cell, which asks for a large one. A heat capacity needs "
         "energies: those of a coarse-grained run are free energies, and only a force field that depends on temperature "
         "knows its energy. The speed-up is the ratio of the diffusion "
-        "coefficients.",
+        "coefficients." + _describe_zero(evaluation),
         header=("quantity", *(NAMES[name] for name in systems)),
         rows=tuple(rows),
+    )
+
+
+def _describe_zero(evaluation: dict[str, Any]) -> str:
+    """Return what energies and entropies of beads are counted from; nothing where no force field knows them apart."""
+    if "bead_energy" not in evaluation["systems"]["reference"]:
+        return ""
+    text = (
+        " U(R) and S(R) are those of the network, on frames of the reference and of its own simulation: their zeros "
+        "are the network's, only differences mean anything."
+    )
+    comparison = next(entry for entry in evaluation["comparisons"].values() if "energy_difference" in entry)
+    if comparison["energy_difference"] is None:
+        return f"{text} U(R) is not compared with the energy of the atoms: {comparison['no_energy_difference']}."
+    values = comparison["energy_difference"]["training_temperatures"]["values"]
+    at = ", ".join(format_number(value) for value in values)
+    line = "their mean" if len(values) == 1 else "a straight line in temperature"
+    return (
+        f"{text} The mean potential energy of the network is that of U(R) plus the energy that no bead feels, "
+        f"{line} through the mean difference of atomistic energy and U(R) on the training frames at {at} K."
     )
 
 

@@ -57,6 +57,7 @@ def collect_errors(evaluation: dict[str, Any], name: str) -> dict[str, dict[str,
         # what the simulation was set to has no error: the other one of the two has
         "pressure": None if is_at_pressure else _read_scalar("pressure", evaluation, comparison),
         "density": _read_scalar("density", evaluation, comparison) if is_at_pressure else None,
+        "energy": _read_energy(comparison),
         "heat_capacity": _compare_heat_capacities(evaluation, name),
     }
     return {key: entry.to_json() for key, entry in found.items() if entry is not None}
@@ -101,6 +102,21 @@ def _read_scalar(name: str, evaluation: dict[str, Any], comparison: dict[str, An
         value=abs(found["value"]),
         standard_error=found["standard_error"],
         reference_error=own["standard_error"],
+        n_kinds=1,
+    )
+
+
+def _read_energy(comparison: dict[str, Any]) -> StudyError | None:
+    """Return the error of the mean energy of a molecule; only a force field that depends on temperature has one."""
+    found = comparison.get("energy_difference")
+    if found is None:
+        return None
+    return StudyError(
+        title="|Δ mean energy| of a molecule",
+        unit=found["unit"],
+        value=abs(found["value"]),
+        standard_error=found["standard_error"],
+        reference_error=found["reference_error"],
         n_kinds=1,
     )
 
