@@ -7,6 +7,7 @@ from scipy.stats import vonmises
 
 from beadsmith.analysis.blocks import count_samples, divide_frames
 from beadsmith.analysis.free_energy import (
+    align_free_energy,
     build_curve,
     build_surface,
     expected_by_chance,
@@ -165,3 +166,11 @@ def test_bins_that_were_never_visited_have_no_free_energy():
     assert np.isnan(surface.standard_error[0, 1])
     assert surface.free_energy[1, 1] == pytest.approx(np.log(3.0))
     assert surface.to_json()["unit"] == "kT"
+
+
+def test_differences_of_free_energies_have_no_offset():
+    reference = np.array([[0.0, 1.0], [2.0, np.nan]])
+    probability = np.where(np.isfinite(reference), np.exp(-np.nan_to_num(reference)), 0.0)
+    found = align_free_energy(reference + 3.0, reference, probability)
+    np.testing.assert_allclose(found[np.isfinite(found)], 0.0, atol=1e-12)
+    assert np.isnan(found[1, 1])

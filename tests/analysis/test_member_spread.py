@@ -75,3 +75,42 @@ def test_a_curve_that_a_member_lacks_has_no_spread(evaluation, spoil):
 
 def test_a_bin_that_one_member_never_saw_has_no_spread():
     np.testing.assert_array_equal(compute_spread([[1.0, np.nan], [3.0, 2.0]]), [np.sqrt(2.0), np.nan])
+
+
+def make_surface(energy, edges=EDGES):
+    """Return a system with a free-energy surface; a bin that was never visited is NaN."""
+    probability = np.where(np.isfinite(energy), np.exp(-np.nan_to_num(energy)), 0.0)
+    surface = {"x_edges": edges, "y_edges": EDGES, "probability": (probability / probability.sum()).tolist()}
+    surface |= {"free_energy": energy.tolist(), "standard_error": np.zeros_like(energy).tolist()}
+    return {"surfaces": {"phi, psi": surface}}
+
+
+def spread_surfaces(energies, **changes):
+    names = ["network", *(f"member-{number}" for number in range(1, len(energies)))]
+    systems = {name: make_surface(energy) for name, energy in zip(names, energies, strict=True)}
+    systems[names[-1]] = make_surface(energies[-1], **changes)
+    evaluation = {"systems": systems, "comparisons": {name: {} for name in names}}
+    found = spread_over_members(evaluation, names[1:], "network")
+    return found["systems"]["network"]["surfaces"]["phi, psi"].get(SPREAD)
+
+
+def test_free_energies_that_differ_by_a_constant_have_no_spread():
+    energy = np.array([[0.0, 1.0], [2.0, 0.5]])
+    np.testing.assert_allclose(spread_surfaces([energy, energy + 3.0, energy - 1.0]), 0.0, atol=1e-12)
+
+
+def test_the_spread_of_a_surface_is_that_of_its_bins_once_the_constant_is_gone():
+    # equal populations, so the mean difference of the second is 1/2 and is taken off
+    flat = np.zeros((2, 2))
+    raised = np.array([[1.0, 0.0], [1.0, 0.0]])
+    expected = np.std([[0.0, 0.0], [0.5, -0.5]], axis=0, ddof=1)
+    np.testing.assert_allclose(spread_surfaces([flat, raised]), [expected, expected])
+
+
+def test_bins_that_a_member_never_visited_and_other_bins_have_no_spread():
+    energy, fewer = np.zeros((2, 2)), np.array([[0.0, np.nan], [0.0, 0.0]])
+    found = np.array(spread_surfaces([energy, fewer]))
+    assert np.isnan(found[0, 1])
+    assert np.isfinite(found).sum() == 3
+    assert np.isnan(np.array(spread_surfaces([fewer, energy]))[0, 1])
+    assert spread_surfaces([energy, energy], edges=[0.0, 0.1, 0.3]) is None

@@ -9,7 +9,7 @@ import pytest
 
 from beadsmith.io.records import read_json, write_json
 from beadsmith.report.build import build_report
-from beadsmith.report.figures.molecules import MOST_CURVES, _align, _intervals, draw_curves
+from beadsmith.report.figures.molecules import MOST_CURVES, _intervals, draw_curves
 from beadsmith.report.molecules import compose_molecules
 from beadsmith.report.tables import Table
 from example_molecule_run import write_molecule_run
@@ -144,11 +144,3 @@ def test_the_verdict_names_the_divergence_and_the_worst_basin(html):
 )
 def test_a_range_through_180_degrees_is_drawn_as_two(limits, parts):
     assert _intervals(limits, (-180.0, 180.0), is_periodic=True) == parts
-
-
-def test_differences_of_free_energies_have_no_offset():
-    reference = np.array([[0.0, 1.0], [2.0, np.nan]])
-    probability = np.where(np.isfinite(reference), np.exp(-np.nan_to_num(reference)), 0.0)
-    found = _align(reference + 3.0, reference, probability)
-    np.testing.assert_allclose(found[np.isfinite(found)], 0.0, atol=1e-12)
-    assert np.isnan(found[1, 1])

@@ -61,6 +61,18 @@ def free_energy_rms(first: Float[np.ndarray, "*bins"], second: Float[np.ndarray,
     return float(np.sqrt(weights @ (difference - weights @ difference) ** 2))
 
 
+def align_free_energy(
+    energy: Float[np.ndarray, "*bins"], reference: Float[np.ndarray, "*bins"], probability: Float[np.ndarray, "*bins"]
+) -> Float[np.ndarray, "*bins"]:
+    """Return the difference of two free energies without its mean over a probability; NaN where either is unknown."""
+    difference = energy - reference
+    known = np.isfinite(difference)
+    weight = np.where(known, probability, 0.0)
+    if not weight.sum() > 0.0:
+        return difference
+    return difference - float(np.sum(weight * np.nan_to_num(difference)) / weight.sum())
+
+
 def measure_divergence(
     statistic: Callable[[np.ndarray, np.ndarray], float], first: BlockCounts, second: BlockCounts, *, unit: str = "nat"
 ) -> Measurement:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from beadsmith.analysis.free_energy import align_free_energy
+
 SPREAD = "ensemble_spread"
 """Key of the spread, beside the value and its standard error."""
 
@@ -20,7 +22,7 @@ def spread_over_members(evaluation: dict[str, Any], members: Sequence[str], main
     Wherever the main simulation has a value with a standard error (a curve or a number, of itself or of its comparison
     with the reference), ``ensemble_spread`` stands beside it: the standard deviation over all M members, with M − 1. It
     contains the standard error of a single run, as every member's simulation is finite. A value that a member lacks has
-    no spread.
+    no spread. Free energies are compared after the constant between them is taken out, which means nothing.
 
     Parameters
     ----------
@@ -52,7 +54,20 @@ def _attach(entry: Any, others: Sequence[Any]) -> Any:
     for key, axis in _VALUES.items():
         if key in entry and "standard_error" in entry and _are_comparable(entry, others, key, axis):
             found[SPREAD] = compute_spread([entry[key], *(other[key] for other in others)]).tolist()
+    if _is_surface(entry) and all(_are_comparable(entry, others, "free_energy", f"{axis}_edges") for axis in "xy"):
+        found[SPREAD] = _spread_surfaces(entry, others).tolist()
     return found
+
+
+def _is_surface(entry: dict[str, Any]) -> bool:
+    return {"free_energy", "probability", "x_edges", "y_edges"} <= entry.keys()
+
+
+def _spread_surfaces(entry: dict[str, Any], others: Sequence[dict[str, Any]]) -> Float[np.ndarray, "x y"]:
+    """Return the spread of free energies [kT] in every bin, each laid on the first in the mean over its population."""
+    own, probability = (np.array(entry[key], dtype=np.float64) for key in ("free_energy", "probability"))
+    differences = [align_free_energy(np.array(other["free_energy"], dtype=float), own, probability) for other in others]
+    return compute_spread([np.where(np.isfinite(own), 0.0, np.nan), *differences])
 
 
 def _are_comparable(entry: dict[str, Any], others: Sequence[dict[str, Any]], key: str, axis: str) -> bool:

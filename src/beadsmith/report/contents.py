@@ -39,6 +39,8 @@ class RunContents:
     """Facts about the atomistic run, from ``reference.h5``; empty if there is none."""
     force_fields: dict[str, ForceField]
     """The network's and the pair spline's force field, as far as they are there."""
+    members: list[ForceField]
+    """The other networks of an ensemble; empty without one."""
     simulation_files: dict[str, str]
     """File of each simulation that is there, by the name of its force field."""
     last_frames: dict[str, Trajectory]
@@ -90,6 +92,7 @@ def read_contents(folder: Path) -> RunContents:
         diagnosis=_read_optional(folder / "diagnosis.json"),
         sampling=_read_metadata(folder / "reference.h5"),
         force_fields=force_fields,
+        members=_read_members(folder / "ensemble"),
         simulation_files=simulation_files,
         last_frames=_read_last_frames(folder, {"reference": "mapped.h5", **simulation_files}),
     )
@@ -103,6 +106,12 @@ def _read_force_fields(folder: Path) -> dict[str, ForceField]:
             force_field = load_force_field(folder / name)
             found[PAIR_SPLINE if force_field.network is None else NETWORK] = force_field
     return found
+
+
+def _read_members(folder: Path) -> list[ForceField]:
+    """Read the networks of an ensemble beside the first, which is the run's own."""
+    paths = sorted(folder.glob("*/force_field.json"), key=lambda path: int(path.parent.name))
+    return [load_force_field(path.parent) for path in paths]
 
 
 def _find_simulations(folder: Path, force_fields: dict[str, ForceField]) -> dict[str, str]:

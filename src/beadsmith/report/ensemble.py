@@ -20,11 +20,12 @@ _LIMITS = (
 )
 
 _SCALARS = {
-    # no energy: each network has a zero of its own
     "pressure": "pressure",
     "density": "density",
     "compressibility": "compressibility",
     "heat_capacity": "heat capacity",
+    # no energy of the simulation: each network has a zero of its own
+    "mean_energy": "mean potential energy",
 }
 
 
@@ -37,7 +38,8 @@ def compose_ensemble(evaluation: dict[str, Any], training: dict[str, Any] | None
         items.append(
             Table(
                 caption="Spread over the networks beside the standard error of one run. Where both are of one size, "
-                "the networks agree as far as these runs can tell. Curves: root mean square over bins.",
+                "the networks agree as far as these runs can tell. Curves: root mean square over bins, of free "
+                "energies weighted by the population of each bin.",
                 header=("quantity", "network ± standard error", "standard error", "spread over networks"),
                 rows=tuple(rows),
             )
@@ -91,6 +93,7 @@ def _collect_rows(evaluation: dict[str, Any]) -> list[tuple[str, ...]]:
     for molecule in system["molecules"].values():
         numbers |= {f"population of {name}": entry for name, entry in molecule["basins"].items()}
         curves |= {f"density of {typeset_kind(k)}": entry["curve"] for k, entry in molecule["coordinates"].items()}
+        curves |= {f"free energy over {typeset_kind(k)} [kT]": surface for k, surface in molecule["surfaces"].items()}
     rows: list[tuple[str, ...]] = []
     for title, entry in numbers.items():
         # a density at constant volume has neither error nor spread
@@ -99,15 +102,20 @@ def _collect_rows(evaluation: dict[str, Any]) -> list[tuple[str, ...]]:
             rows.append((title, format_measurement(entry), error, format_number(entry[SPREAD], 2)))
     for title, curve in curves.items():
         if SPREAD in curve:
-            error, spread = (format_number(_root_mean_square(curve[key]), 2) for key in ("standard_error", SPREAD))
-            rows.append((title, "curve", error, spread))
+            means = (_root_mean_square(curve[key], curve.get("probability")) for key in ("standard_error", SPREAD))
+            error, spread = (format_number(value, 2) for value in means)
+            if "probability" in curve:
+                spread += f", at most {format_number(float(np.nanmax(as_numbers(curve[SPREAD]), initial=0.0)), 2)}"
+            rows.append((title, "surface" if "probability" in curve else "curve", error, spread))
     return rows
 
 
-def _root_mean_square(values: list[float | None]) -> float:
-    known = as_numbers(values)
-    known = known[np.isfinite(known)]
-    return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
+def _root_mean_square(values: list[Any], probability: list[Any] | None) -> float:
+    """Return the root mean square over known bins, each with the weight of its population where that is given."""
+    numbers = as_numbers(values)
+    weights = np.where(np.isfinite(numbers), 1.0 if probability is None else as_numbers(probability), 0.0)
+    total = float(weights.sum())
+    return float(np.sqrt(np.sum(weights * np.nan_to_num(numbers) ** 2) / total)) if total > 0.0 else float("nan")
 
 
 def _describe_force_spread(ensemble: dict[str, Any]) -> str:

@@ -35,10 +35,10 @@ def _compose_kind(
 ) -> list[str | Table | list[Figure]]:
     items: list[str | Table | list[Figure]] = [_describe_samples(measured, title)]
     items += [_describe_mirror(name, entry["mirror"]) for name, entry in compared.items() if _is_mirrored(entry)]
-    items += [[draw_surface(measured, label, title)] for label in measured["reference"]["surfaces"]]
+    items += [[draw_surface(measured, label, title, ensemble)] for label in measured["reference"]["surfaces"]]
     if compared and measured["reference"]["surfaces"]:
         items.append(_tabulate_surfaces(compared, title))
-    basins = draw_basins(measured, title)
+    basins = draw_basins(measured, title, ensemble)
     slow = measured["reference"].get("slow_modes")
     row = [figure for figure in (basins, draw_timescales(slow, title) if slow else None) if figure is not None]
     if row:

@@ -210,7 +210,13 @@ def _compose_pairs(contents: RunContents) -> list[str | Table | list[Figure]]:
             curves["prior"] = scan_pair(main, distances, pair, prior_only=True)
         for name, force_field in force_fields.items():
             curves[name] = scan_pair(force_field, distances, pair)
-        figures.append(draw_pair_curves(kind, curves, fitted=fitted.get(kind), closest=closest.get(kind)))
+        others = [scan_pair(member, distances, pair) for member in contents.members] if NETWORK in curves else []
+        ensemble = (contents.evaluation or {}).get("ensemble")
+        figures.append(
+            draw_pair_curves(
+                kind, curves, fitted=fitted.get(kind), closest=closest.get(kind), others=others, ensemble=ensemble
+            )
+        )
     return [[figure] for figure in figures]
 
 

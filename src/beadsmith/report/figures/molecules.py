@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beadsmith.analysis.free_energy import align_free_energy
 from beadsmith.analysis.member_spread import SPREAD
 from beadsmith.report.figures.style import (
     COLOURS,
@@ -32,8 +33,12 @@ _ROW_HEIGHT, _TITLE_HEIGHT = 235, 75
 _DIVERGING = [[0.0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f7f7f7"], [0.75, "#f4a582"], [1.0, "#b2182b"]]
 
 
-def draw_surface(molecules: dict[str, dict[str, Any]], label: str, title: str) -> Figure:
+def draw_surface(
+    molecules: dict[str, dict[str, Any]], label: str, title: str, ensemble: dict[str, Any] | None = None
+) -> Figure:
     """Return a free-energy surface of all runs, their differences from the reference, and the reference's error.
+
+    With an ensemble, the spread over its networks has a panel more.
 
     Parameters
     ----------
@@ -46,9 +51,13 @@ def draw_surface(molecules: dict[str, dict[str, Any]], label: str, title: str) -
     others = [name for name in shown if name != "reference"]
     titles = [NAMES[name] for name in shown] + ["standard error of the reference"]
     titles += [f"{NAMES[name]} − reference" for name in others]
+    spread = None if ensemble is None else shown.get("network", {}).get(SPREAD)
+    if spread is not None:
+        titles.append("spread over networks")
     plot = make_subplots(
         rows=2,
-        cols=len(shown),
+        cols=len(shown) + (spread is not None),
+        specs=None if spread is None else [[*({} for _ in shown), None], [{} for _ in range(len(shown) + 1)]],
         shared_xaxes=True,
         shared_yaxes=True,
         horizontal_spacing=0.03,
@@ -62,10 +71,15 @@ def draw_surface(molecules: dict[str, dict[str, Any]], label: str, title: str) -
         if column == 1:
             _add_map(plot, surface, own, None, place=(2, 1))
         else:
-            difference = _align(energy, as_numbers(reference["free_energy"]), as_numbers(reference["probability"]))
+            difference = align_free_energy(
+                energy, as_numbers(reference["free_energy"]), as_numbers(reference["probability"])
+            )
             _add_map(plot, surface, difference, np.hypot(error, own), place=(2, column))
         _add_basins(plot, molecules["reference"]["basin_ranges"], surface, column)
         plot.update_xaxes(title_text=_axis_title(reference["x"], reference["units"][0]), row=2, col=column)
+    if spread is not None:
+        _add_map(plot, shown["network"], as_numbers(spread), None, place=(2, len(shown) + 1))
+        plot.update_xaxes(title_text=_axis_title(reference["x"], reference["units"][0]), row=2, col=len(shown) + 1)
     for row in (1, 2):
         plot.update_yaxes(title_text=_axis_title(reference["y"], reference["units"][1]), row=row, col=1)
     _range_axes(plot, reference)
@@ -95,12 +109,19 @@ def draw_surface(molecules: dict[str, dict[str, Any]], label: str, title: str) -
         "outermost bins. Dotted boxes are the basins. Errors from "
         f"{', '.join(counts)}."
     )
+    if ensemble is not None and spread is not None:
+        caption += (
+            f" Last panel: one standard deviation over {ensemble['n_members']} networks, each laid on this run's. It "
+            "contains the standard errors of their simulations."
+        )
     heading = f"Free energy over {reference['x']} and {reference['y']}{_of(title)}"
     return finish_figure(plot, _name("surface", title, label), heading, caption=caption, height=660)
 
 
-def draw_basins(molecules: dict[str, dict[str, Any]], title: str) -> Figure | None:
-    """Return the populations of the basins of all runs with their errors."""
+def draw_basins(
+    molecules: dict[str, dict[str, Any]], title: str, ensemble: dict[str, Any] | None = None
+) -> Figure | None:
+    """Return the populations of the basins of all runs with their errors, and with their spread over an ensemble."""
     if not molecules["reference"]["basins"]:
         return None
     plot = go.Figure()
@@ -117,14 +138,39 @@ def draw_basins(molecules: dict[str, dict[str, Any]], title: str) -> Figure | No
             },
             name=NAMES[name],
             marker={"color": COLOURS[name], "opacity": 0.85},
+            offsetgroup=name,
         )
+        _add_basin_spread(plot, name, basins)
     plot.update_layout(barmode="group", bargap=0.35)
     plot.update_yaxes(title_text="population [%]", rangemode="tozero")
     caption = (
         "Share of frames in each basin. Divergences hardly see it when a basin has the wrong weight: read both. Error "
         "bars: one standard error from blocks."
-    )
+    ) + describe_spread(ensemble)
     return finish_figure(plot, _name("basins", title), f"Basin populations{_of(title)}", caption=caption, height=400)
+
+
+def _add_basin_spread(plot: go.Figure, name: str, basins: dict[str, dict[str, Any]]) -> None:
+    """Add the spread over an ensemble as hatched pieces of bars around the heights of a run's own."""
+    spread = {basin: value[SPREAD] for basin, value in basins.items() if value.get(SPREAD) is not None}
+    if not spread:
+        return
+    heights = np.array([basins[basin]["value"] for basin in spread])
+    widths = as_numbers(list(spread.values()))
+    plot.add_bar(
+        x=list(spread),
+        y=to_list(200.0 * widths),
+        base=to_list(100.0 * (heights - widths)),
+        name=f"spread over {NAMES[name]}s",
+        marker={
+            "color": "rgba(0,0,0,0)",
+            "line": {"color": INK, "width": 0.7},
+            "pattern": {"shape": "/", "size": 5, "solidity": 0.25, "fgcolor": INK, "bgcolor": "rgba(0,0,0,0)"},
+        },
+        offsetgroup=name,
+        legendrank=1100,
+        hoverinfo="skip",
+    )
 
 
 def draw_curves(
@@ -229,16 +275,6 @@ def _add_map(
         row=place[0],
         col=place[1],
     )
-
-
-def _align(energy: np.ndarray, reference: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Return the difference of two free energies without its mean over the reference."""
-    difference = energy - reference
-    known = np.isfinite(difference)
-    weight = np.where(known, probability, 0.0)
-    if not weight.sum() > 0.0:
-        return difference
-    return difference - float(np.sum(weight * np.nan_to_num(difference)) / weight.sum())
 
 
 def _add_basins(plot: go.Figure, basins: list[dict[str, Any]], surface: dict[str, Any], column: int) -> None:

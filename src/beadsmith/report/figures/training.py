@@ -1,20 +1,22 @@
 """Figures of what was learned: training curve, noise floor, and forces between pairs of beads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from beadsmith.analysis.member_spread import compute_spread
 from beadsmith.report.curves import PairCurve
 from beadsmith.report.figures.style import (
     COLOURS,
     DASHES,
     FAINT,
     GRID,
-    NAMES,
     Figure,
     add_band,
+    add_curve,
     as_numbers,
     finish_figure,
     pair_words,
@@ -111,7 +113,13 @@ def draw_noise_floor(training: dict[str, Any]) -> Figure | None:
 
 
 def draw_pair_curves(
-    kind: str, curves: dict[str, PairCurve], *, fitted: dict[str, Any] | None, closest: float | None
+    kind: str,
+    curves: dict[str, PairCurve],
+    *,
+    fitted: dict[str, Any] | None,
+    closest: float | None,
+    others: Sequence[PairCurve] = (),
+    ensemble: dict[str, Any] | None = None,
 ) -> Figure:
     """Return force and potential of two beads alone, beside the pair mean force that was fitted in the liquid.
 
@@ -121,6 +129,8 @@ def draw_pair_curves(
     curves : Curves by part (``prior``, ``pair_spline``, ``network``).
     fitted : The pair mean force of the prior's fit, or None.
     closest : Smallest reference distance [nm], or None.
+    others : Curves of the other networks of an ensemble.
+    ensemble : What the evaluation says about it, or None.
     """
     plot = make_subplots(rows=1, cols=2, horizontal_spacing=0.11)
     fitted_force = [] if fitted is None else [as_numbers(fitted["mean_force"])]
@@ -136,18 +146,11 @@ def draw_pair_curves(
             col=1,
         )
     for name, curve in curves.items():
-        for column, values in ((1, curve.force), (2, curve.energy)):
-            plot.add_scatter(
-                x=to_list(curve.distances),
-                y=to_list(values),
-                name=NAMES[name],
-                legendgroup=name,
-                mode="lines",
-                line={"color": COLOURS[name], "dash": DASHES[name], "width": 2},
-                showlegend=column == 1,
-                row=1,
-                col=column,
-            )
+        for column, key in ((1, "force"), (2, "energy")):
+            values = getattr(curve, key)
+            has_spread = name == "network" and len(others) > 0
+            spread = compute_spread([values, *(getattr(other, key) for other in others)]) if has_spread else None
+            add_curve(plot, name, curve.distances, values, row=1, col=column, showlegend=column == 1, spread=spread)
     for column, title, drawn in (
         (1, "force [kJ/mol/nm]", [curve.force for curve in curves.values()] + fitted_force),
         (2, "potential [kJ/mol]", [curve.energy for curve in curves.values()]),
@@ -162,6 +165,11 @@ def draw_pair_curves(
         "smallest distance in the reference; below it the force must keep rising. Dark: the pair mean "
         "force fitted in the liquid, with a band of one standard error."
     )
+    if others and ensemble is not None:
+        caption += (
+            f" Hatched: one standard deviation over {ensemble['n_members']} networks; there is no simulation in it, so "
+            "all of it is disagreement."
+        )
     return finish_figure(
         plot, f"pair-{kind}", f"Pair force and potential of {typeset_kind(kind)}", caption=caption, height=420
     )
