@@ -8,7 +8,9 @@ import yaml
 from beadsmith.config.load import load_config
 from beadsmith.config.quantities import parse_quantity
 from beadsmith.errors import InputError
+from beadsmith.study.cautions import list_cautions
 from beadsmith.study.definition import read_study
+from beadsmith.units import BAR
 from example_studies import GRID, MAPPINGS, SPLINE_AND_NETWORK, describe_base, make_study, write_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +109,35 @@ def test_a_transfer_study_trains_at_each_state_and_jointly_and_tests_everywhere(
     assert cell.settings.state.density == pytest.approx(parse_quantity("0.7 g/cm^3", "u/nm**3", name="", where=""))
 
 
+def plan_pressures(tmp_path, simulation, **entries):
+    """Return the pressure [bar] of each simulation of a grid of pressures, and what the study warns of."""
+    base = describe_base(simulation=simulation)
+    grid = {"kind": "transfer", "pressures": ["1 bar", "0.1 GPa"], "networks": {"spline": "none"}, "base": base}
+    study = make_study(tmp_path, **grid | entries)
+    found = {run.name.split("-at-")[1]: run.settings.simulation.pressure for run in study.results}
+    states = {run.name: run.settings for run in study.runs if run.role != "result"}
+    assert all(settings.simulation.pressure in (None, *found.values()) for settings in states.values())
+    return {name: value and value / BAR for name, value in found.items()}, list_cautions(study)
+
+
+def test_every_cell_of_a_grid_of_pressures_is_simulated_at_its_pressure(tmp_path):
+    found, cautions = plan_pressures(tmp_path, {})
+    assert found == pytest.approx({"1bar": 1.0, "0.1GPa": 1000.0})
+    assert "6 of 6 simulations are at constant pressure" in cautions[0]
+
+
+def test_a_grid_of_pressures_can_keep_the_boxes(tmp_path):
+    assert plan_pressures(tmp_path, {"pressure": "none"}) == ({"1bar": None, "0.1GPa": None}, [])
+
+
+def test_a_force_field_that_is_told_the_pressure_is_not_warned_of(tmp_path):
+    base = describe_base(training={"volume_term": {}})
+    assert not plan_pressures(tmp_path, {}, base=base)[1]
+    labels = {"forces": {}, "virials": {"training.labels.virials": 1}}
+    networks = {"hipnn": SPLINE_AND_NETWORK["hipnn"]}
+    assert "6 of 12" in plan_pressures(tmp_path, {}, networks=networks, axes={"labels": labels})[1][0]
+
+
 def test_sets_choose_states_by_their_values_in_any_unit(tmp_path):
     sets = {"hot": {"temperatures": ["0.33 kK"]}, "corner": {"temperatures": ["300 K"], "densities": ["700 kg/m^3"]}}
     study = make_study(tmp_path, **GRID, networks={"spline": "none"}, sets=sets)
@@ -156,6 +187,16 @@ BAD = [
     ),
     ("no grid", {"kind": "transfer", "networks": SPLINE_AND_NETWORK}, ("no grid", "temperatures")),
     ("two densities", {**GRID, "pressures": ["1 bar"]}, ("both 'densities' and 'pressures'",)),
+    (
+        "pressure of no state",
+        {"kind": "transfer", "pressures": ["1 bar", "9 bar"], "base": describe_base(simulation={"pressure": "1 bar"})},
+        ("'simulation.pressure' is 1 bar", "'9bar' has another pressure", "Delete this line"),
+    ),
+    (
+        "pressure without langevin",
+        {"kind": "transfer", "pressures": ["1 bar"], "base": describe_base(simulation={"integrator": "brownian"})},
+        ("run '1bar-at-1bar'", "needs the integrator langevin"),
+    ),
     ("unit of a state", {**GRID, "temperatures": ["300"]}, ("without a unit", "300 K")),
     ("set of no state", {**GRID, "sets": {"a": {"temperatures": ["500 K"]}}}, ("'sets.a' names 500 K",)),
     ("word of a set", {**GRID, "sets": {"a": "some"}}, ("'sets.a' is 'some'", "each, all")),

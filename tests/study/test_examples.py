@@ -17,7 +17,8 @@ EXAMPLES = sorted(ROOT.glob("examples/study_*.yaml"))
 def test_every_example_samples_each_state_once(example, monkeypatch):
     monkeypatch.chdir(ROOT)
     study = read_study(example)
-    states = {(run.settings.state.temperature, run.settings.state.density) for run in study.runs}
+    points = [run.settings.state for run in study.runs]
+    states = {(point.temperature, point.density, point.pressure) for point in points}
     assert sum(job.verbs == ("sample",) for job in plan_jobs(study)) == len(states)
 
 

@@ -12,6 +12,7 @@ from beadsmith.cli.tables import format_size
 from beadsmith.errors import InputError
 from beadsmith.pipeline.estimate import UNCERTAINTY, Estimate
 from beadsmith.progress import Progress
+from beadsmith.study.cautions import list_cautions
 from beadsmith.study.engine import StudyResult
 from beadsmith.study.jobs import Job
 from beadsmith.study.record import Study
@@ -30,6 +31,7 @@ class StudyConsole:
         """Show folder and resume command."""
         self._console.print(f"study folder  [bold]{study.folder}[/bold]")
         self._console.print(f"resume        {command}", markup=False)
+        show_cautions(self._console, study)
 
     def job_started(self, job: Job, number: int, total: int, left: float | None) -> "StudyConsole":
         """Show which job begins, and how long all may take."""
@@ -101,3 +103,10 @@ def show_jobs(
     )
     console.print(table)
     console.print(UNCERTAINTY)
+    show_cautions(console, study)
+
+
+def show_cautions(console: Console, study: Study) -> None:
+    """Say what may come to nothing, if anything."""
+    for caution in list_cautions(study):
+        console.print(f"caution: {caution}", markup=False)

@@ -89,10 +89,10 @@ def tabulate_stability(results: dict[str, Any]) -> Table:
     stability = results["stability"]
     return Table(
         caption="Replicas that reached the end, and the stable time with its standard deviation over replicas [ps]. A "
-        "replica ends when a bead moves further in a step than any thermal motion could take it (stopped), at its "
-        f"first frame hotter than {stability['temperature_ratio']:g} times the heat bath (hot), or with a bond "
-        f"{stability['bond_tolerance']} from its mean in the reference (broken bond); both limits are wider where six "
-        "standard deviations of what happens by chance are.",
+        "replica ends when a bead moves further in a step than any thermal motion could take it or its box boils or "
+        f"collapses (stopped), at its first frame hotter than {stability['temperature_ratio']:g} times the heat bath "
+        f"(hot), or with a bond {stability['bond_tolerance']} from its mean in the reference (broken bond); the limits "
+        "of heat and bonds are wider where six standard deviations of what happens by chance are.",
         header=("run", "survived", "stable time", "stopped", "hot", "broken bond"),
         rows=tuple(rows),
     )

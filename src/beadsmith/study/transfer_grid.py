@@ -7,7 +7,15 @@ from beadsmith.config.document import Node
 from beadsmith.config.quantities import parse_quantity
 from beadsmith.errors import InputError
 from beadsmith.study.models import AXIS_KEYS, name_quantity, read_axes, read_skipped
-from beadsmith.study.overlays import Combination, Overlay, check_name, check_skipped, combine, replace_value
+from beadsmith.study.overlays import (
+    Combination,
+    Overlay,
+    check_name,
+    check_skipped,
+    combine,
+    find_value,
+    replace_value,
+)
 from beadsmith.study.record import PlannedRun, plan_run
 from beadsmith.study.sections import read_list, read_section, read_word, refuse_unknown
 
@@ -16,7 +24,8 @@ TRANSFER_KEYS = (*AXIS_KEYS, "temperatures", "densities", "pressures", "sets")
 TRAIN, TEST = "train", "test"
 """Axes of the transfer matrix."""
 
-_UNITS = {"temperature": "K", "density": "u/nm**3", "pressure": "kJ/mol/nm**3"}
+_PRESSURE = "pressure"
+_UNITS = {"temperature": "K", "density": "u/nm**3", _PRESSURE: "kJ/mol/nm**3"}
 _PLURALS = {"temperatures": "temperature", "densities": "density", "pressures": "pressure"}
 
 
@@ -35,7 +44,8 @@ def plan_transfer_runs(
     """Return the axes and the runs: first the states, then for each model the trainings and their simulations.
 
     Every set of states gives one training a model, with the frames of all its states; ``each`` one a state. Every force
-    field is simulated at every state.
+    field is simulated at every state: where those have pressures, at constant pressure, unless ``simulation.pressure``
+    is none.
 
     Raises
     ------
@@ -82,7 +92,7 @@ def _plan_training(model: Combination, set_name: str, members: list[_State], fol
 def _plan_cell(model: Combination, set_name: str, state: _State, training: PlannedRun, folder: Path) -> PlannedRun:
     name = _join(*model.options.values(), set_name, "at", state.name)
     document = _at_state(model.document, state)
-    document = replace_value(document, "trained_in", _text(str(folder / "runs" / training.name)))
+    document = _at_pressure(replace_value(document, "trained_in", _text(str(folder / "runs" / training.name))), state)
     options = {**model.options, TRAIN: set_name, TEST: state.name}
     return plan_run(document, name, options, sources=(f"state-{state.name}", training.name))
 
@@ -187,6 +197,32 @@ def _at_state(document: Node, state: _State) -> Node:
     found = state.document.value
     assert isinstance(found, dict)
     return replace_value(document, "state", found["state"])
+
+
+def _at_pressure(document: Node, state: _State) -> Node:
+    """Return the configuration of a cell that is simulated at the pressure of its state, if that has one.
+
+    Raises
+    ------
+    InputError : the configuration has a pressure of its own, which no state has or only some of them.
+    """
+    if _PRESSURE not in state.values:
+        return document
+    given = find_value(document, "simulation.pressure")
+    if given is None:
+        found = find_value(state.document, "state.pressure")
+        assert found is not None
+        return replace_value(document, "simulation.pressure", found)
+    if given.value in (None, "none"):
+        return document
+    value = parse_quantity(str(given.value), _UNITS[_PRESSURE], name="simulation.pressure", where=given.where)
+    if not _is_close(state.values[_PRESSURE], value):
+        raise InputError(
+            f"'simulation.pressure' is {given.value}, but the state '{state.name}' has another pressure",
+            where=given.where,
+            fix="Delete this line: every state is simulated at its own pressure. 'none' keeps the box of the start.",
+        )
+    return document
 
 
 def _join(*parts: str) -> str:
