@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from beadsmith.errors import InputError
-from beadsmith.statistics import block_edges, block_mean_and_error, mean_and_error, statistical_inefficiency
+from beadsmith.statistics import (
+    block_edges,
+    block_mean_and_error,
+    mean_and_error,
+    pooled_inefficiency,
+    statistical_inefficiency,
+)
 
 
 def autoregressive(n_samples, coefficient, rng):
@@ -60,3 +66,12 @@ def test_block_error_covers_the_true_mean_of_correlated_data():
 
 def test_a_constant_series_has_inefficiency_one():
     assert statistical_inefficiency(np.full(50, 3.0)) == 1.0
+
+
+def test_many_short_series_know_the_inefficiency_together():
+    rng = np.random.default_rng(7)
+    series = np.stack([autoregressive(200, 0.6, rng) for _ in range(200)], axis=1)
+    # (1 + c)/(1 − c) = 4, known to 5 % by 40,000 values; the mean is known, so no series is centred on its own
+    assert pooled_inefficiency(series) == pytest.approx(4.0, rel=0.15)
+    one = series[:, 0] - series[:, 0].mean()
+    assert pooled_inefficiency(np.stack([one, -one], axis=1)) == pytest.approx(statistical_inefficiency(one), rel=1e-9)

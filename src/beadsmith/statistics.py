@@ -72,13 +72,28 @@ def statistical_inefficiency(series: Float[np.ndarray, "frames"]) -> float:
     Source: J. D. Chodera et al., J. Chem. Theory Comput. 3, 26 (2007), eq. 5.
     """
     centred = np.asarray(series, dtype=np.float64) - np.mean(series)
-    n_samples = len(centred)
-    variance = float(centred @ centred) / n_samples
+    return pooled_inefficiency(centred[:, None])
+
+
+def pooled_inefficiency(centred: Float[np.ndarray, "frames series"]) -> float:
+    """Return the statistical inefficiency of several series together, from the sum of their autocorrelations.
+
+    Many short series know it where a single one is noise.
+
+    Parameters
+    ----------
+    centred : Series, each less its mean.
+    """
+    n_samples, n_series = centred.shape
+    variance = float(np.sum(centred**2)) / n_samples
     if n_samples < 4 or variance == 0.0:
         return 1.0
     size = 1 << (2 * n_samples - 1).bit_length()
-    spectrum = np.fft.rfft(centred, size)
-    correlation = np.fft.irfft(spectrum * np.conj(spectrum), size)[:n_samples]
+    power = np.zeros(size // 2 + 1)
+    for number in range(n_series):
+        spectrum = np.fft.rfft(centred[:, number], size)
+        power += spectrum.real**2 + spectrum.imag**2
+    correlation = np.fft.irfft(power, size)[:n_samples]
     correlation /= variance * np.arange(n_samples, 0, -1)
     negative = np.flatnonzero(correlation <= 0.0)
     cut = int(negative[0]) if len(negative) else n_samples

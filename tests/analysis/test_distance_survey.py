@@ -1,5 +1,6 @@
 """Overlap, gap and recovery of bonds against closed forms, and against a search over all pairs."""
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -144,10 +145,31 @@ def test_contacts_beyond_two_bonds_are_counted_on_their_repulsive_side():
     positions = place_on_line(distance)
     survey = survey_distances(make_molecule(positions, build_chain(1, n_molecules=2, type_names=("A",))))
     assert survey.kinds == ()
-    assert survey.closest == survey.closest_contact == pytest.approx(0.5)
+    (found,) = survey.contacts
+    assert survey.closest == found.closest == pytest.approx(0.5)
     assert survey.closest_sites == (0, 1)
     assert EDGE_WIDTH == 0.1
-    assert survey.n_edge_contacts == 16
+    assert (found.kind, found.is_inside, found.n_edge) == ("A-A", False, 16)
+
+
+def test_contacts_are_counted_by_types_and_apart_for_one_molecule_and_two():
+    # a chain of four whose ends are 0.45 nm apart, once 0.40 and once 0.52, beside another one
+    topology = replace(
+        build_chain(4, n_molecules=2, type_names=("A", "B")), types=np.array([0, 1, 1, 0] * 2), type_names=("A", "B")
+    )
+    chain = np.array([[0.0, 0.0], [0.0, 0.15], [0.45, 0.15], [0.45, 0.0]])
+    positions = np.zeros((10, 2, 4, 3))
+    positions[..., :2] = chain
+    positions[0, :, 3, 0], positions[1, :, 3, 0] = 0.40, 0.52
+    positions[:, 1, :, 2] += 0.6
+    positions[4, 1, :, 2] -= 0.05
+    survey = survey_distances(make_molecule(positions.reshape(10, 8, 3), topology))
+    found = {(entry.kind, entry.is_inside): (round(entry.closest, 6), entry.n_edge) for entry in survey.contacts}
+    assert found["A-A", True] == (0.40, 18)
+    # face to face, four beads two and two; further apart across
+    assert found["B-B", False] == (0.55, 20)
+    assert found["A-A", False] == (0.55, 20)
+    assert ("B-B", True) not in found, "two bonds apart at most"
 
 
 def test_errors_of_overlaps_match_their_spread_over_independent_samples():

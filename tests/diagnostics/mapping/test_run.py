@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from beadsmith.analysis.internal import dihedrals
 from beadsmith.diagnostics.mapping import survey as survey_module
 from beadsmith.diagnostics.mapping.knowledge import ModelSettings
 from beadsmith.diagnostics.mapping.run import diagnose, list_alarms
@@ -32,9 +33,12 @@ def maps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps")
     found = {
         name: write_map(folder / f"{name}.h5", make_capped(name), describe_alanine(6 if "beta" in name else 5))
-        for name in ("core", "core_beta", "core_beta_map2")
+        for name in ("core", "core_beta")
     }
-    glycine = make_capped("core", is_glycine=True)
+    # the rarest contacts are those of the ends in the helix, in three frames of ten
+    whole = make_capped("core_beta_map2", n_frames=5000)
+    found["core_beta_map2"] = write_map(folder / "core_beta_map2.h5", whole, describe_alanine(6))
+    glycine = make_capped("core", n_frames=5000, is_glycine=True)
     found["glycine"] = write_map(folder / "glycine.h5", glycine, describe_alanine(5, is_glycine=True))
     found["two_site"] = write_map(folder / "two_site.h5", make_liquid("AA", bond=0.37))
     found["two_site_map2"] = write_map(folder / "two_site_map2.h5", make_liquid("AB", bond=0.37))
@@ -289,12 +293,28 @@ def test_few_samples_close_beads_and_missing_repulsion_are_reported(tmp_path):
     trajectory = make_capped("core", n_frames=40)
     trajectory.positions[3, 4] = trajectory.positions[3, 0] + 0.02
     checks, _ = judge(write_map(tmp_path / "few.h5", trajectory, describe_alanine(5)))
-    assert (checks["bonded coverage"]["status"], checks["bonded coverage"]["value"]) == ("fail", 40.0)
+    assert checks["bonded coverage"]["status"] == "fail"
+    assert 10.0 < checks["bonded coverage"]["value"] <= 40.0
+    assert "40 values from " in checks["bonded coverage"]["meaning"]
+    assert checks["bonded range"]["status"] == "warn"
     assert (checks["bead distance"]["status"], checks["label noise"]["status"]) == ("warn", "warn")
     assert checks["bead distance"]["value"] == pytest.approx(0.02 * np.sqrt(3.0), abs=1e-4)
     short = checks["short-range coverage"]
     assert (short["status"], short["map_alone"]) == ("warn", "warn")
     assert "no repulsion" in short["meaning"]
+    assert "Pairs C-N of one molecule" in short["meaning"]
+
+
+def test_a_torsion_that_hardly_turned_is_no_thousand_values_though_there_are_frames_enough(tmp_path):
+    # 2000 frames, and one change of psi between its two basins
+    trajectory = make_capped("core", n_frames=2000)
+    order = np.argsort(dihedrals(trajectory.positions, np.array([[1, 2, 3, 4]]))[:, 0] > 60.0, kind="stable")
+    checks, _ = judge(write_map(tmp_path / "m.h5", trajectory.select(order), describe_alanine(5)))
+    found = checks["bonded coverage"]
+    assert (found["status"], found["map_alone"]) == ("warn", "warn")
+    assert found["value"] < 20.0
+    assert "dihedrals N-C-C-N, 2000 values from" in found["meaning"]
+    assert checks["bonded range"]["status"] == "pass", "each basin was visited for long"
 
 
 def test_liquids_of_single_beads_have_no_checks_of_bonds_labels_or_hands(tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from beadsmith.analysis.coordinate_coverage import CoordinateCoverage
 from beadsmith.check import Check, Status
 from beadsmith.diagnostics.mapping.knowledge import REPULSION, ModelKnowledge
 from beadsmith.diagnostics.mapping.survey import MappingSurvey
@@ -12,6 +13,14 @@ from beadsmith.diagnostics.mapping.verdict import MappingVerdict
 FEWEST_SAMPLES = (1000, 50)
 """Values of a bonded coordinate, and contacts at short distance, that pass, and below which bonded terms fail. A
 thousand reach 7 kT up a wall, since the rarest of n has a free energy of ln n kT."""
+
+FEWEST_INDEPENDENT = 100
+"""Independent values of a bonded coordinate that pass: a hundred know the weights of two equal states to a tenth, their
+free energies to 0.1 kT."""
+
+SEEN_ONCE = 0.01
+"""Share of the values of a bonded coordinate, where only one tenth of the reference has been, that passes: more of the
+range was visited by chance."""
 
 CLOSEST_BEADS = (0.05, 0.01)
 """Distance of any two beads [nm] that passes, and below which they lie on one spot."""
@@ -30,20 +39,47 @@ def check_coverage(survey: MappingSurvey, model: ModelKnowledge) -> list[Mapping
 def _check_samples(survey: MappingSurvey) -> list[Check]:
     if not survey.samples:
         return []
-    label, fewest = min(survey.samples.items(), key=lambda item: item[1])
-    status: Status = "pass" if fewest >= FEWEST_SAMPLES[0] else "warn" if fewest >= FEWEST_SAMPLES[1] else "fail"
+    worst = min(survey.coverage, key=lambda entry: (_judge_coverage(survey, entry)[0], entry.n_effective))
+    n_values, once = survey.samples[worst.label], max(survey.coverage, key=lambda entry: entry.seen_once)
+    remedy = "Sample longer, or give beads that are chemically equal one type."
     return [
         Check(
             name="bonded coverage",
-            status=status,
-            value=float(fewest),
+            status=_judge_coverage(survey, worst)[1],
+            value=worst.n_effective,
             unit="1",
-            threshold=f">= {FEWEST_SAMPLES[0]} passes, < {FEWEST_SAMPLES[1]} fails",
-            meaning="Values of the bonded coordinate with the fewest of them: beyond what they have visited, bonded "
-            f"terms are extrapolated. It is {label}.",
-            remedy="Sample longer, or give beads that are chemically equal one type.",
-        )
+            threshold=f">= {FEWEST_INDEPENDENT} of >= {FEWEST_SAMPLES[0]} values, < {FEWEST_SAMPLES[1]} values fails",
+            meaning="Independent values of the bonded coordinate with the fewest of them, by its autocorrelation: "
+            f"{worst.label}, {n_values} values from {_describe_range(worst)}: beyond them, bonded terms are "
+            "extrapolated.",
+            remedy=remedy,
+        ),
+        Check(
+            name="bonded range",
+            status="pass" if once.seen_once <= SEEN_ONCE else "warn",
+            value=once.seen_once,
+            unit="1",
+            threshold=f"<= {SEEN_ONCE:g}",
+            meaning="Share of the values of a bonded coordinate that lie where only one tenth of the reference has "
+            "been: as much of the range may be missing, or has a weight of chance. The largest is that of "
+            f"{once.label}, visited from {_describe_range(once)}.",
+            remedy=remedy,
+        ),
     ]
+
+
+def _judge_coverage(survey: MappingSurvey, entry: CoordinateCoverage) -> tuple[int, Status]:
+    """Return the verdict on one coordinate, behind its place among the verdicts: the worst comes first."""
+    n_values = survey.samples[entry.label]
+    if n_values < FEWEST_SAMPLES[1]:
+        return 0, "fail"
+    if n_values < FEWEST_SAMPLES[0] or entry.n_effective < FEWEST_INDEPENDENT:
+        return 1, "warn"
+    return 2, "pass"
+
+
+def _describe_range(entry: CoordinateCoverage) -> str:
+    return f"{entry.lowest:.3g} to {entry.highest:.3g} {entry.unit}"
 
 
 def _check_closest(survey: MappingSurvey) -> list[Check]:
@@ -88,9 +124,10 @@ def _check_noise(survey: MappingSurvey) -> Check:
 
 def _judge_short_range(survey: MappingSurvey, model: ModelKnowledge) -> list[MappingVerdict]:
     distances = survey.distances
-    if not np.isfinite(distances.closest_contact):
+    if not distances.contacts:
         return []
-    count = distances.n_edge_contacts
+    worst = min(distances.contacts, key=lambda entry: entry.n_edge)
+    count = worst.n_edge
     status: Status = "pass" if count >= FEWEST_SAMPLES[0] else "warn"
     check = Check(
         name="short-range coverage",
@@ -98,8 +135,9 @@ def _judge_short_range(survey: MappingSurvey, model: ModelKnowledge) -> list[Map
         value=float(count),
         unit="1",
         threshold=f">= {FEWEST_SAMPLES[0]}",
-        meaning="Pairs of beads more than two bonds apart within 0.1 nm of the closest distance ever seen, "
-        f"{distances.closest_contact:.3f} nm: what is known of the repulsive wall.",
+        meaning=f"Pairs {worst.kind} of {'one molecule' if worst.is_inside else 'two molecules'}, more than two bonds "
+        f"apart, within 0.1 nm of their closest distance ever seen, {worst.closest:.3f} nm: what is known of the "
+        "repulsive wall of the pair of types that is known the least.",
         remedy=f"Sample longer; below the closest distance only {REPULSION} keeps beads apart.",
     )
     if model.has_repulsion:

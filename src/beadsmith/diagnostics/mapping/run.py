@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from beadsmith.analysis.distance_survey import SEPARATIONS, DistanceSurvey
+from beadsmith.analysis.distance_survey import SEPARATIONS, ContactSurvey, DistanceSurvey
 from beadsmith.diagnostics.mapping.bonds import check_bonds
 from beadsmith.diagnostics.mapping.coverage import check_coverage
 from beadsmith.diagnostics.mapping.hands import check_hands
@@ -73,6 +73,8 @@ def diagnose(
         "bonds": _describe_bonds(survey.distances),
         "molecules": [_describe_molecule(entry) for entry in survey.molecules],
         "samples": survey.samples,
+        "coverage": {entry.label: entry.to_json() for entry in survey.coverage},
+        "contacts": [_describe_contact(entry) for entry in survey.distances.contacts],
     }
     if output is not None:
         write_json(output, diagnosis)
@@ -91,6 +93,15 @@ def list_alarms(verdicts: list[MappingVerdict]) -> list[str]:
 
 def _show(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _describe_contact(contact: ContactSurvey) -> dict[str, Any]:
+    return {
+        "kind": contact.kind,
+        "is_inside": contact.is_inside,
+        "closest": {"value": contact.closest, "unit": "nm"},
+        "n_edge": contact.n_edge,
+    }
 
 
 def _describe_bonds(distances: DistanceSurvey) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
+from beadsmith.analysis.coordinate_coverage import CoordinateCoverage, survey_coverage
 from beadsmith.analysis.distance_survey import DistanceSurvey, survey_distances
 from beadsmith.analysis.measure import read_chunks
 from beadsmith.analysis.molecule_series import build_molecule_tree
@@ -21,8 +21,6 @@ from beadsmith.trajectory import Trajectory, join_trajectories
 MOST_SITES = 4_000_000
 """Sites of all frames together that are looked at; of a longer reference, frames at even distances. The rarest event
 that counts here happens to one site in ten thousand."""
-
-_TERMS = ("bonds", "angles", "dihedrals", "impropers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +39,8 @@ class MappingSurvey:
     """Each kind of molecule."""
     samples: dict[str, int]
     """Values of each bonded coordinate in the file, by ``"bonds A-B"``."""
+    coverage: tuple[CoordinateCoverage, ...]
+    """What the frames that were looked at know of each bonded coordinate."""
 
 
 def survey_mapping(path: Path, progress: Progress = silent) -> MappingSurvey:
@@ -71,13 +71,15 @@ def survey_mapping(path: Path, progress: Progress = silent) -> MappingSurvey:
     for number, kind in enumerate(kinds, start=1):
         progress(number, n_parts, kind.name)
         molecules.append(survey_molecule(frames, whole, kind, _find_metadata(metadata, topology, kind)))
+    coverage = survey_coverage(whole, topology, frames.segment)
     return MappingSurvey(
         n_frames=n_frames,
         n_used=frames.n_frames,
         topology=topology,
         distances=distances,
         molecules=tuple(molecules),
-        samples=_count_samples(topology, n_frames),
+        samples={entry.label: entry.n_values // frames.n_frames * n_frames for entry in coverage},
+        coverage=coverage,
     )
 
 
@@ -110,15 +112,3 @@ def _find_metadata(metadata: dict[str, Any], topology: Topology, kind: MoleculeK
     names = [topology.names[site] for site in kind.sites[0].tolist()]
     entries = metadata.get("molecules", [])
     return next((entry for entry in entries if entry["name"] == kind.name and entry["bead_names"] == names), {})
-
-
-def _count_samples(topology: Topology, n_frames: int) -> dict[str, int]:
-    """Return the number of values of each bonded coordinate, by the types of its sites in either direction."""
-    counts: dict[str, int] = {}
-    for field in _TERMS:
-        rows: Int[np.ndarray, "terms width"] = getattr(topology, field)
-        for types in topology.types[rows].tolist():
-            names = [topology.type_names[kind] for kind in types]
-            label = f"{field} {'-'.join(min(names, names[::-1]))}"
-            counts[label] = counts.get(label, 0) + n_frames
-    return counts
