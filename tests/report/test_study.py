@@ -8,7 +8,7 @@ import pytest
 from beadsmith.report.figures.style import plotly_library
 from beadsmith.report.study import build_study_page
 from beadsmith.report.study_transfer import draw_cells, judge_transfer_study
-from example_study_results import make_results
+from example_study_results import make_error, make_results
 
 
 def read_page(tmp_path, results):
@@ -108,6 +108,18 @@ def test_every_cell_with_a_result_has_curves_for_a_click(tmp_path):
     page = read_page(tmp_path, results)
     assert read_figure(page, "cells")["0"]["300K"]["400K"]["title"].startswith("spline trained on 300K")
     assert "plotly_click" in page
+
+
+def test_only_errors_of_distributions_invite_a_click_for_their_curves(tmp_path):
+    results = make_results("transfer")
+    for run in results["runs"].values():
+        if run["errors"]:
+            run["errors"]["pressure"] = make_error("|Δ pressure|", "bar", 100.0, 20.0)
+    found = re.findall(r"<figcaption>(.*?)</figcaption>", read_page(tmp_path, results), re.DOTALL)
+    matrices = [caption for caption in found if "the error of a force field trained on" in caption]
+    invited = [caption.split(":")[0].strip() for caption in matrices if "Click on a cell" in caption]
+    assert len(matrices) == 6
+    assert invited == ["mean |Δg(r)|"] * 2 + ["JS of bonds, angles, dihedrals"] * 2
 
 
 def test_the_verdict_says_for_each_training_where_it_may_be_used():

@@ -21,6 +21,13 @@ from beadsmith.statistics import mean_and_error
 
 _REFERENCE = "reference itself"
 _TRAIN, _TEST = "train", "test"
+_CURVES = {
+    "rdf": ("rdf",),
+    "adf": ("adf",),
+    "bonded": ("bond", "angle", "dihedral", "improper"),
+    "coordinates": ("coordinate",),
+}
+"""Groups of curves behind an error; the others are single numbers."""
 _NOTES = {
     "energy": " The energy is that of U(R), the mean atomistic energy at fixed beads, in the simulation and the energy "
     "that no bead feels, which forces leave open: a straight line in temperature through the mean of atomistic energy "
@@ -200,8 +207,14 @@ def _draw_error(results: dict[str, Any], name: str, key: str, entry: dict[str, A
         largest=max(run["errors"][key]["value"] for run in results["runs"].values() if key in run["errors"]),
         caption=f"{entry['title']}: the error of a force field trained on the states of a row in a simulation at the "
         "state of a column. In brackets the same in units of the reference's own sampling error, which stands in the "
-        "last row: about 1 × cannot be told from the reference. Click on a cell for its curves." + _NOTES.get(key, ""),
+        "last row: about 1 × cannot be told from the reference." + _invite_click(results, key) + _NOTES.get(key, ""),
     )
+
+
+def _invite_click(results: dict[str, Any], key: str) -> str:
+    """Return what a click on a cell shows, where there are curves behind the error."""
+    groups = {curve["group"] for run in results["runs"].values() for curve in run["curves"].values()}
+    return " Click on a cell for its curves." if groups & set(_CURVES.get(key, ())) else ""
 
 
 def _find_error(run: dict[str, Any] | None, key: str) -> dict[str, Any] | None:
