@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import beadsmith
 from beadsmith.cli import app
+from beadsmith.config.describe import to_document
 from beadsmith.io.h5md import open_trajectory, read_trajectory
 from beadsmith.io.records import read_json
 from beadsmith.sampling.peptides import build_peptide
@@ -97,3 +98,13 @@ def test_the_hairpin_of_chignolin_is_a_folded_one():
     folded, random = np.linalg.norm(built.positions[:, pairs[:, 0]] - built.positions[:, pairs[:, 1]], axis=-1)
     assert np.all(folded < 0.32)
     assert np.any(random > 0.5)
+
+
+def test_the_d_form_of_fifteen_alanines_is_the_l_form_in_all_but_hand_and_name():
+    forms = [
+        to_document(beadsmith.load_config(EXAMPLES / "peptides" / f"{name}alanine_15mer.yaml")) for name in ("", "d_")
+    ]
+    for form, hand in zip(forms, "LD", strict=True):
+        assert form["system"].pop("chirality") == hand
+        form.pop("name")
+    assert forms[0] == forms[1]
