@@ -1,5 +1,6 @@
 """Do bead types tell apart what is chemically different? The verdict on permutations of beads of one type."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from beadsmith.analysis.exchanges import Exchange
@@ -19,6 +20,7 @@ FIRST_SHELL_OVERLAP = 0.1
 
 _EQUAL = 1e-6
 _LARGE = 6.0
+_MOST_SHARED = 6
 
 
 def check_labels(molecules: tuple[MoleculeSurvey, ...], model: ModelKnowledge) -> list[MappingVerdict]:
@@ -56,6 +58,30 @@ def is_confusable(exchange: Exchange) -> bool:
     return exchange.first_shell > FIRST_SHELL_OVERLAP or exchange.overlap > SHAPE_OVERLAP
 
 
+def describe_shared_labels(beads: Sequence[str], labels: Sequence[int]) -> str:
+    """Return which beads share a label, ``"C1=C6, C2=C5"``; empty where each has its own.
+
+    Parameters
+    ----------
+    beads : Beads as NUMBER:RESIDUE:NAME; a name that is there more than once keeps its number of the residue, or gets
+        that of the bead in the molecule.
+    labels : Number of the label of each bead.
+    """
+    parts = [bead.split(":") for bead in beads]
+    names = [part[-1] for part in parts]
+    numbered = [f"{part[0]}:{part[-1]}" for part in parts]
+    placed = [f"{name}#{place}" for place, name in enumerate(names, start=1)]
+    short = [
+        name if names.count(name) == 1 else longer if numbered.count(longer) == 1 else last
+        for name, longer, last in zip(names, numbered, placed, strict=True)
+    ]
+    groups: dict[int, list[str]] = {}
+    for bead, label in zip(short, labels, strict=True):
+        groups.setdefault(label, []).append(bead)
+    shared = ["=".join(group) for group in groups.values() if len(group) > 1]
+    return f"{', '.join(shared[:_MOST_SHARED])}{' and more' if len(shared) > _MOST_SHARED else ''}"
+
+
 def find_depth(labels: LabelSurvey) -> int | None:
     """Return the smallest depth of graph types that tells all confusable beads apart; None if no depth does."""
     pairs = [entry.sites for entry in labels.exchanges if is_confusable(entry)]
@@ -79,7 +105,11 @@ def _is_in_data(exchange: Exchange) -> bool:
 def _describe_worst(molecule: MoleculeSurvey, labels: LabelSurvey) -> str:
     """Return the end of the sentence: which exchange is told apart the least, and how."""
     n_needed = len(set(labels.needed))
-    needed = f"; {n_needed} labels would remove all that labels can, the map has {len(set(molecule.types))}."
+    shared = describe_shared_labels(molecule.beads, labels.needed)
+    needed = (
+        f"; {n_needed} label{'s' if n_needed > 1 else ''}{f' ({shared})' if shared else ''} would remove all that "
+        f"labels can, the map has {len(set(molecule.types))}."
+    )
     confusable = [entry for entry in labels.exchanges if is_confusable(entry)]
     if not confusable:
         return needed
