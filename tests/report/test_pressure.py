@@ -105,6 +105,7 @@ def test_energies_and_entropies_have_rows_and_their_zeros_are_said():
     assert rows["mean S(R) of one molecule, zero of the network"]["network"].startswith("7.0")
     assert "straight line in temperature" in table.caption
     assert "at 300, 400 K" in table.caption
+    assert "network minus reference is 0.5\u00a0±\u00a00.2\u00a0kJ/mol" in table.caption
     comparison |= {"energy_difference": None, "no_energy_difference": "the reference has no energies"}
     assert (
         "not compared with the energy of the atoms: the reference has no energies" in tabulate_state(evaluation).caption

@@ -241,7 +241,8 @@ def _describe_zero(evaluation: dict[str, Any]) -> str:
     line = "their mean" if len(values) == 1 else "a straight line in temperature"
     return (
         f"{text} The mean potential energy of the network is that of U(R) plus the energy that no bead feels, "
-        f"{line} through the mean difference of atomistic energy and U(R) on the training frames at {at} K."
+        f"{line} through the mean difference of atomistic energy and U(R) on the training frames at {at} K; network "
+        f"minus reference is {format_measurement(comparison['energy_difference'])}."
     )
 
 
