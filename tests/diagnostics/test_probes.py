@@ -13,7 +13,7 @@ from beadsmith.batch import build_batch
 from beadsmith.diagnostics.energies import build_probe
 from beadsmith.diagnostics.inversion import _list_steps, choose_branch, probe_inversion_path
 from beadsmith.diagnostics.parity import probe_parity
-from beadsmith.diagnostics.permutation import choose_pairs, probe_permutations
+from beadsmith.diagnostics.permutation import choose_pairs, probe_partners, probe_permutations
 from beadsmith.diagnostics.probes import probe_force_field
 from beadsmith.energy import predict
 from beadsmith.errors import InputError
@@ -200,6 +200,48 @@ def test_pair_classes_tell_beads_of_one_type_apart():
     assert min(swap.relative["network"] for swap in same) > 1e-6
 
 
+def test_molecules_exchange_their_ends_unseen_unless_bonds_are_known_by_index_or_class():
+    frames = make_frames(16, types=DISTINCT, copies=3)
+    kind = kind_of(frames.topology)
+    swaps = {
+        name: probe_partners(probe_of(*terms, types=DISTINCT, frames=frames, **options), kind)
+        for name, terms, options in (
+            ("types", (), {}),
+            ("bonds", (make_bonds(2e5),), {}),
+            ("classes", (), {"pair_classes": True}),
+        )
+    }
+    # six types for six beads are no help
+    assert swaps["types"].relative["total"] < 1e-12
+    assert swaps["classes"].relative["network"] > 1e-6
+    assert swaps["bonds"].relative["network"] < 1e-12
+    # the bonds of two ends become contacts of some 0.6 nm: twice half of 2e5 (0.45 nm)²
+    assert 1e4 < swaps["bonds"].rise["total"].value < 1e5
+    for swap in swaps.values():
+        assert swap.beads == ("1:C", "1:C")
+        assert swap.is_between
+        assert swap.is_same_type
+
+
+def test_the_end_of_the_nearest_copy_is_taken_by_nearest_image():
+    frames = make_frames(4, types=DISTINCT, copies=3)
+    # the last copy is the nearest neighbour of the first through the wall, at 0.4 nm against 0.6 nm
+    cell = np.repeat(np.diag([2.0, 1.6, 2.0])[None], 4, axis=0).astype(np.float32)
+    periodic = replace(frames, cell=cell)
+    probe = probe_of(make_bonds(2e5), types=DISTINCT, frames=periodic)
+    found = probe_partners(probe, kind_of(frames.topology))
+    moved = frames.positions.astype(float)
+    moved[:, [0, 12]] = moved[:, [12, 0]]
+    frame = np.arange(4)
+    change = probe.compute_energies(moved, frame).total - probe.compute_energies(frames.positions, frame).total
+    assert found.rise["total"].value == pytest.approx(float(change.mean()), rel=1e-9)
+
+
+def test_one_molecule_has_no_one_to_exchange_with():
+    probe = probe_of()
+    assert probe_partners(probe, kind_of(probe.frames.topology)) is None
+
+
 def test_an_exchange_that_is_a_symmetry_is_not_tried():
     topology = build_chain(2, type_names=("A",))
     assert choose_pairs(topology, kind_of(topology)) == []
@@ -293,6 +335,14 @@ def test_all_probes_of_a_molecule_are_named_by_molecule_and_bead(reference):
     assert found["permutation"]["ACE-ALA-NME"]
     assert found["inversion_path"]["ACE-ALA-NME"]["2:CA"]["rise"]["unit"] == "kJ/mol"
     assert found["inversion_barrier"] == {}
+
+
+def test_the_exchange_of_partners_comes_last_where_there_are_several_molecules(tmp_path):
+    write_trajectory(tmp_path / "mapped.h5", make_frames(60, copies=2))
+    molecules = evaluate(tmp_path / "mapped.h5", {}, EvaluationSettings())["systems"]["reference"]["molecules"]
+    found = probe_force_field(make_network_force_field(), tmp_path / "mapped.h5", molecules, temperature=300.0)
+    (swaps,) = found["permutation"].values()
+    assert [swap["is_between"] for swap in swaps] == [False] * (len(swaps) - 1) + [True]
 
 
 def test_there_is_nothing_to_probe_without_a_network_or_without_bonds(reference, tmp_path):

@@ -39,10 +39,16 @@ def make_helices(*, helical=0.6, left=0.0, error=0.01):
     return {"threshold": 0.5, "helical": measurement(helical, 0.02), "left_handed": found}
 
 
-def make_swap(*, same=True, relative=0.0, beads=("2:CB", "2:C")):
+def make_swap(*, same=True, relative=0.0, beads=("2:CB", "2:C"), is_between=False):
     """Return the exchange of two beads."""
     kinds = ["C", "C"] if same else ["C", "N"]
-    return {"beads": list(beads), "types": kinds, "is_same_type": same, "relative": {"total": relative}}
+    return {
+        "beads": list(beads),
+        "types": kinds,
+        "is_same_type": same,
+        "is_between": is_between,
+        "relative": {"total": relative},
+    }
 
 
 def make_probes(*, parity=0.0, swaps=(), rise=None, barrier=None, is_crossed=True):
@@ -57,7 +63,7 @@ def make_probes(*, parity=0.0, swaps=(), rise=None, barrier=None, is_crossed=Tru
     }
 
 
-def judge(reference=None, simulated=None, probes=None):
+def judge(reference=None, simulated=None, probes=None, map_alone=None):
     """Return the checks of symmetry of a run of one kind of molecule, by name."""
     systems = {
         "reference": make_system(molecules={KIND: make_molecule() if reference is None else reference}),
@@ -65,7 +71,7 @@ def judge(reference=None, simulated=None, probes=None):
             molecules={KIND: make_molecule() if simulated is None else simulated}, length={"value": 5e4, "unit": "ps"}
         ),
     }
-    checks = check_symmetry(make_evaluation(systems=systems) | {"probes": probes}, "network")
+    checks = check_symmetry(make_evaluation(systems=systems) | {"probes": probes}, "network", map_alone)
     for check in checks:
         json.dumps(check.to_json(), allow_nan=False)
         assert check.meaning.endswith(".")
@@ -118,6 +124,40 @@ def test_exchanges_that_change_nothing_are_named(swap, status):
     found = judge(probes=make_probes(parity=1e-4, swaps=[swap]))["exchange probe"]
     assert found.status == status
     assert ("2:CB and 2:C" in found.meaning) is (status == "warn")
+
+
+SOUND = {"bond overlap": "pass", "bond gap": "pass", "bond recovery": "pass", "bead labels": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("is_between", "relative", "map_alone", "status"),
+    [
+        # two-site hexane without a prior, judged and not judged before
+        (True, 1e-14, SOUND | {"bond overlap": "fail"}, "fail"),
+        (True, 1e-14, None, "fail"),
+        # a prior by index or pair classes change the energy, whatever the map alone is worth
+        (True, 0.5, SOUND | {"bond overlap": "fail"}, "pass"),
+        # four-site hexane: nothing knows the bonds, but distances keep them
+        (True, 1e-14, SOUND, "warn"),
+        (True, 1e-14, SOUND | {"bead labels": "fail"}, "warn"),
+        # within a molecule the labels count
+        (False, 1e-14, SOUND | {"bead labels": "fail"}, "fail"),
+        (False, 1e-14, SOUND | {"bead labels": "warn"}, "warn"),
+        (False, 1e-14, SOUND | {"bond overlap": "fail"}, "warn"),
+        (False, 0.5, SOUND | {"bead labels": "fail"}, "pass"),
+    ],
+)
+def test_an_exchange_that_changes_nothing_fails_where_the_map_does_not_hinder_it(
+    is_between, relative, map_alone, status
+):
+    swap = make_swap(relative=relative, is_between=is_between)
+    harmless = make_swap(same=False, relative=1e-8, beads=("1:C", "1:N"))
+    found = judge(probes=make_probes(parity=1e-4, swaps=[swap]), map_alone=map_alone)["exchange probe"]
+    assert found.status == status
+    assert ("2:CB of two molecules" in found.meaning) is (is_between and status != "pass")
+    both = judge(probes=make_probes(parity=1e-4, swaps=[harmless, swap]), map_alone=map_alone)["exchange probe"]
+    assert both.status == ("fail" if status == "fail" else "warn")
+    assert ("1:C and 1:N" in both.meaning) is (status == "pass"), "types that are not used are named last"
 
 
 # --- hands in the simulation ----------------------------------------------------------------------------------------

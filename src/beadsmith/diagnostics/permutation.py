@@ -1,11 +1,12 @@
-"""Permutation probe: what does it cost to exchange two beads of a molecule?
+"""Permutation probe: what does it cost to exchange two beads of a molecule, or the partners of two molecules?
 
 An energy of types and distances is the same after two beads of one type have changed places, although the molecule is
 another one: only labels, pair classes or a prior on the bonds make a difference. Beads of different types must differ.
+Beads of two molecules of one kind always have one type, and labels are no help: only what knows the bonds differs.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 from beadsmith.analysis.distribution import Measurement
 from beadsmith.analysis.graph_symmetry import is_exchange_automorphism, list_neighbours
 from beadsmith.diagnostics.energies import NETWORK, TOTAL, Energies, Probe
+from beadsmith.geometry import minimum_image
 from beadsmith.statistics import mean_and_error
 from beadsmith.topology import MoleculeKind, Topology
 
@@ -37,6 +39,8 @@ class Swap:
     """Largest |change| over the mean |energy|, of the ``total`` energy and of the ``network`` alone."""
     rise: dict[str, Measurement]
     """Mean change [kJ/mol]."""
+    is_between: bool = False
+    """Whether the beads stand at one place of two molecules of a kind, so that their bonds change partners."""
 
     @property
     def is_same_type(self) -> bool:
@@ -49,6 +53,7 @@ class Swap:
             "beads": list(self.beads),
             "types": list(self.types),
             "is_same_type": self.is_same_type,
+            "is_between": self.is_between,
             "relative": self.relative,
             "rise": {name: value.to_json() for name, value in self.rise.items()},
         }
@@ -68,10 +73,46 @@ def probe_permutations(
     labels : What each bead is chemically; its type where that is not known.
     """
     pairs = choose_pairs(probe.frames.topology, molecules, labels)
-    chosen = np.unique(np.linspace(0, probe.frames.n_frames - 1, _N_FRAMES).astype(np.int64))
-    positions = probe.frames.positions[chosen].astype(np.float64)
+    chosen, positions = _choose_frames(probe)
     before = probe.compute_energies(positions, chosen)
-    return tuple(_swap(probe, positions, chosen, before, molecules.sites[0][list(pair)]) for pair in pairs)
+    every = np.ones(len(chosen), dtype=np.int64)
+    return tuple(
+        _swap(probe, positions, chosen, before, np.outer(every, molecules.sites[0][list(pair)])) for pair in pairs
+    )
+
+
+def probe_partners(probe: Probe, molecules: MoleculeKind) -> Swap | None:
+    """Return what it does to the energy, in float64, when two molecules exchange an end each; None for one molecule.
+
+    The end is the bead with the fewest bonds. The first copy exchanges it with the copy whose end is nearest, so that
+    all bonds of both ends get the length of a contact and no bead stands where none has stood.
+
+    Parameters
+    ----------
+    probe : Force field and frames.
+    molecules : The molecules, of several beads.
+    """
+    topology = probe.frames.topology
+    bonds = topology.bonds[np.isin(topology.bonds, molecules.sites[0]).all(axis=1)]
+    if len(molecules.sites) < 2 or not len(bonds):
+        return None
+    degrees = np.bincount(bonds.ravel() - int(molecules.sites[0, 0]), minlength=molecules.sites.shape[1])
+    place = int(np.argmin(np.where(degrees > 0, degrees, len(bonds) + 1)))
+    ends = molecules.sites[:, place]
+    chosen, positions = _choose_frames(probe)
+    vectors = positions[:, ends[1:]] - positions[:, ends[:1]]
+    if probe.frames.cell is not None:
+        vectors = minimum_image(vectors, probe.frames.cell[chosen])
+    nearest = ends[1:][np.argmin(np.linalg.norm(vectors, axis=-1), axis=1)]
+    before = probe.compute_energies(positions, chosen)
+    pairs = np.stack([np.full(len(chosen), ends[0]), nearest], axis=1)
+    return replace(_swap(probe, positions, chosen, before, pairs), is_between=True)
+
+
+def _choose_frames(probe: Probe) -> tuple[Int[np.ndarray, "frames"], Float[np.ndarray, "frames sites 3"]]:
+    """Return the frames that are tried, and their positions [nm]."""
+    chosen = np.unique(np.linspace(0, probe.frames.n_frames - 1, _N_FRAMES).astype(np.int64))
+    return chosen, probe.frames.positions[chosen].astype(np.float64)
 
 
 def choose_pairs(
@@ -96,10 +137,11 @@ def _swap(
     positions: Float[np.ndarray, "frames sites 3"],
     frame: Int[np.ndarray, "frames"],
     before: Energies,
-    pair: Int[np.ndarray, "2"],
+    pairs: Int[np.ndarray, "frames 2"],
 ) -> Swap:
-    exchanged = positions.copy()
-    exchanged[:, pair] = positions[:, pair[::-1]]
+    """Return what the exchange of a pair of sites in each frame does; the pair of the first gives the names."""
+    exchanged, rows = positions.copy(), np.arange(len(positions))[:, None]
+    exchanged[rows, pairs] = positions[rows, pairs[:, ::-1]]
     after = probe.compute_energies(exchanged, frame)
     relative, rise = {}, {}
     for name in (TOTAL, NETWORK):
@@ -112,8 +154,8 @@ def _swap(
                 value=float(mean), standard_error=float(error), unit="kJ/mol", n_samples=len(change)
             )
     topology = probe.frames.topology
-    first, second = (name_bead(topology, int(site)) for site in pair)
-    kinds = tuple(topology.type_names[topology.types[site]] for site in pair.tolist())
+    first, second = (name_bead(topology, int(site)) for site in pairs[0])
+    kinds = tuple(topology.type_names[topology.types[site]] for site in pairs[0].tolist())
     return Swap(beads=(first, second), types=(kinds[0], kinds[1]), relative=relative, rise=rise)
 
 

@@ -16,7 +16,7 @@ from beadsmith.analysis.stereocentres import find_centres
 from beadsmith.diagnostics.energies import build_probe
 from beadsmith.diagnostics.inversion import measure_inversion_barriers, probe_inversion_path
 from beadsmith.diagnostics.parity import probe_parity
-from beadsmith.diagnostics.permutation import probe_permutations
+from beadsmith.diagnostics.permutation import probe_partners, probe_permutations
 from beadsmith.errors import InputError
 from beadsmith.force_field import ForceField
 from beadsmith.io.h5md import open_trajectory
@@ -73,7 +73,10 @@ def probe_force_field(
     }
     for kind in kinds:
         swaps = probe_permutations(probe, kind, _find_labels(metadata, kind))
-        found["permutation"][kind.name] = [swap.to_json() for swap in swaps]
+        between = probe_partners(probe, kind)
+        found["permutation"][kind.name] = [
+            swap.to_json() for swap in (*swaps, *(() if between is None else (between,)))
+        ]
         centres = find_locked_centres(molecules[kind.name])
         if not centres:
             continue

@@ -4,7 +4,7 @@ Probes of energies speak of the force field itself; what the simulation did with
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beadsmith.analysis.inversion import compute_required_barrier, compute_waiting_time
@@ -32,25 +32,29 @@ LOWEST_PATH = 15.0 * KILOCALORIE_PER_MOL
 """Rise of the energy [kJ/mol] on the way of a substituent through the plane; the free-energy barrier is lower."""
 
 
+_BOND_CHECKS, _LABEL_CHECK = ("bond overlap", "bond gap", "bond recovery"), "bead labels"
+"""Checks of the diagnosis that say whether exchanges between molecules, and within one, can come about."""
+
 _SEE_HANDS = (
     "Give the prior sines ('prior.dihedrals: fourier') or signed impropers ('prior.impropers: harmonic'), use "
     "'network: {kind: mace, symmetry: SO(3)}', or keep C-beta ('mapping.beads: backbone_cb')."
 )
 
 
-def check_symmetry(evaluation: dict[str, Any], name: str) -> list[Check]:
+def check_symmetry(evaluation: dict[str, Any], name: str, map_alone: Mapping[str, Status] | None = None) -> list[Check]:
     """Return the checks of symmetry of one simulation and its force field; none that does not apply.
 
     Parameters
     ----------
     evaluation : What `evaluate` returned, with what the probes found under ``probes``.
     name : Simulation to judge.
+    map_alone : Verdict of the diagnosis on the map alone, by check; None where there was no diagnosis.
     """
     reference = evaluation["systems"]["reference"]["molecules"]
     simulated = evaluation["systems"][name]["molecules"]
     shared = {kind: (simulated[kind], entry) for kind, entry in reference.items() if kind in simulated}
     probes = evaluation.get("probes")
-    checks = [] if probes is None else [*_check_parity(probes, reference), *_check_exchanges(probes)]
+    checks = [] if probes is None else [*_check_parity(probes, reference), *_check_exchanges(probes, map_alone or {})]
     checks += _check_flips(shared)
     checks += _check_maps(shared)
     checks += _check_helices(shared)
@@ -106,27 +110,47 @@ def _check_parity(probes: dict[str, Any], reference: dict[str, Any]) -> list[Che
     ]
 
 
-def _check_exchanges(probes: dict[str, Any]) -> list[Check]:
+def _check_exchanges(probes: dict[str, Any], map_alone: Mapping[str, Status]) -> list[Check]:
     swaps = [swap for entries in probes["permutation"].values() for swap in entries]
     if not swaps:
         return []
     confused = [swap for swap in swaps if swap["is_same_type"] and swap["relative"]["total"] < UNCHANGED]
     unused = [swap for swap in swaps if not swap["is_same_type"] and swap["relative"]["total"] < DISTINCT]
     wrong = confused + unused
-    which = f" The first is {' and '.join(wrong[0]['beads'])}." if wrong else ""
+    grave = [swap for swap in confused if _is_grave(swap, map_alone)]
+    which = f" The first is {describe_pair((grave or wrong)[0])}." if wrong else ""
+    if grave:
+        which += " By the diagnosis of the map, no barrier is sure to."
     return [
         Check(
             name="exchange probe",
-            status="warn" if wrong else "pass",
+            status="fail" if grave else "warn" if wrong else "pass",
             value=float(len(wrong)),
             unit=f"of {len(swaps)} pairs",
             threshold="0",
-            meaning="Pairs of beads of one molecule that may change places without any change of the energy, although "
-            f"the molecule becomes another one: nothing but a barrier keeps them where they are.{which}",
-            remedy="Give different beads different types ('mapping.types: graph' or 'name'), hold bonds by index "
-            "('prior.bonds: harmonic'), or use 'network.pair_classes: true'.",
+            meaning="Pairs of beads that may change places without any change of the energy, although the molecules "
+            f"become others: nothing but a barrier keeps them where they are.{which}",
+            remedy="Hold bonds by index ('prior.bonds: harmonic'), or use 'network.pair_classes: true'; within one "
+            "molecule, give different beads different types ('mapping.types: graph' or 'name'), too.",
         )
     ]
+
+
+def describe_pair(swap: dict[str, Any]) -> str:
+    """Return the beads that an exchange is of: ``2:CB and 2:C``, or ``1:C6 of two molecules``."""
+    # evaluations made before molecules exchanged their ends do not say so
+    return f"{swap['beads'][0]} of two molecules" if swap.get("is_between", False) else " and ".join(swap["beads"])
+
+
+def _is_grave(swap: dict[str, Any], map_alone: Mapping[str, Status]) -> bool:
+    """Return whether an exchange that changes nothing can come about: the map does not keep the beads apart.
+
+    Without a diagnosis nothing says that distances keep the partners of two molecules.
+    """
+    if swap.get("is_between", False):
+        verdicts = [map_alone[name] for name in _BOND_CHECKS if name in map_alone]
+        return not verdicts or "fail" in verdicts
+    return map_alone.get(_LABEL_CHECK) == "fail"
 
 
 def _check_flips(shared: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> list[Check]:

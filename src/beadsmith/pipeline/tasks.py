@@ -263,10 +263,10 @@ def run_evaluate(task: Task) -> dict[str, Any]:
         )
     evaluation["probes"] = _probe(task, evaluation["systems"]["reference"]["molecules"])
     write_json(task.folder / EVALUATION, evaluation)
-    checks = collect_checks(evaluation, training, task.summaries)
+    diagnosis = []
     if "diagnose" in task.summaries and (task.folder / DIAGNOSIS).is_file():
-        found = read_json(task.folder / DIAGNOSIS)["checks"]
-        checks = [*(verdict_from_json(entry).check for entry in found), *checks]
+        diagnosis = [verdict_from_json(entry) for entry in read_json(task.folder / DIAGNOSIS)["checks"]]
+    checks = collect_checks(evaluation, training, task.summaries, diagnosis)
     write_json(task.folder / CHECKS, {"checks": [check.to_json() for check in checks]})
     return {"n_checks": len(checks)}
 

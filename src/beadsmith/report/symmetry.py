@@ -3,7 +3,7 @@
 from typing import Any
 
 from beadsmith.diagnostics.permutation import UNCHANGED
-from beadsmith.diagnostics.symmetry import describe_time
+from beadsmith.diagnostics.symmetry import describe_pair, describe_time
 from beadsmith.report.contents import NETWORK
 from beadsmith.report.figures.style import NAMES, Figure
 from beadsmith.report.figures.symmetry import draw_barrier, draw_neighbours, draw_switches
@@ -60,7 +60,7 @@ def _tabulate_parity(probes: dict[str, Any]) -> Table:
 def _tabulate_exchanges(swaps: list[dict[str, Any]], kind: str) -> Table:
     rows = [
         (
-            " and ".join(swap["beads"]),
+            describe_pair(swap),
             "one type" if swap["is_same_type"] else "two types",
             *(_format_rise(swap, part) for part in ("network", "total")),
             format_number(swap["relative"]["total"], 2),
@@ -69,7 +69,8 @@ def _tabulate_exchanges(swaps: list[dict[str, Any]], kind: str) -> Table:
     ]
     return Table(
         caption=f"Exchange probe: two beads of {kind} change places in frames of the reference. A change of 0 means "
-        "that the energy does not see it. Beads are named by residue and name.",
+        "that the energy does not see it; between two molecules, that it does not know which beads are bonded. Beads "
+        "are named by residue and name.",
         header=("beads", "they are of", "network [kJ/mol]", "whole energy [kJ/mol]", "relative change"),
         rows=tuple(rows),
     )
