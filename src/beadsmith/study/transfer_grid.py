@@ -76,7 +76,7 @@ def plan_transfer_runs(
 
 def _plan_state(state: _State) -> PlannedRun:
     name = f"state-{state.name}"
-    return plan_run(state.document, name, {TEST: state.name}, role="state")
+    return plan_run(_at_state(state.document, state), name, {TEST: state.name}, role="state")
 
 
 def _plan_training(model: Combination, set_name: str, members: list[_State], folder: Path) -> PlannedRun:
@@ -92,7 +92,7 @@ def _plan_training(model: Combination, set_name: str, members: list[_State], fol
 def _plan_cell(model: Combination, set_name: str, state: _State, training: PlannedRun, folder: Path) -> PlannedRun:
     name = _join(*model.options.values(), set_name, "at", state.name)
     document = _at_state(model.document, state)
-    document = _at_pressure(replace_value(document, "trained_in", _text(str(folder / "runs" / training.name))), state)
+    document = replace_value(document, "trained_in", _text(str(folder / "runs" / training.name)))
     options = {**model.options, TRAIN: set_name, TEST: state.name}
     return plan_run(document, name, options, sources=(f"state-{state.name}", training.name))
 
@@ -194,17 +194,18 @@ def _is_close(first: float | None, second: float) -> bool:
 
 
 def _at_state(document: Node, state: _State) -> Node:
+    """Return a configuration at a state, simulated at its pressure if it has one: a barostat alone would be refused."""
     found = state.document.value
     assert isinstance(found, dict)
-    return replace_value(document, "state", found["state"])
+    return _at_pressure(replace_value(document, "state", found["state"]), state)
 
 
 def _at_pressure(document: Node, state: _State) -> Node:
-    """Return the configuration of a cell that is simulated at the pressure of its state, if that has one.
+    """Return the configuration with the pressure of the state for its simulation, unless that is none.
 
     Raises
     ------
-    InputError : the configuration has a pressure of its own, which no state has or only some of them.
+    InputError : the simulation has a pressure, and that of the state is another.
     """
     if _PRESSURE not in state.values:
         return document
