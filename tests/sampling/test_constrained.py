@@ -118,6 +118,21 @@ def test_an_interrupted_run_ends_with_the_same_labels(alanine, averaged, tmp_pat
     assert summary["noise_floor"] == averaged[0]["noise_floor"]
 
 
+@pytest.mark.parametrize("n_wanted", [200, 800, 4000, 1001])
+def test_every_replica_gives_its_share_of_the_frames_whatever_their_number(n_wanted):
+    # equal spacing over interleaved replicas would take all of them from one: 400,000/800 is a multiple of four
+    segment = np.repeat(np.arange(4), 100_000)
+    chosen = choose_frames(segment, len(segment), n_wanted)
+    counts = np.bincount(segment[chosen], minlength=4)
+    assert counts.sum() == len(np.unique(chosen)) == n_wanted
+    assert counts.max() - counts.min() <= 1
+    # any first part of them is spread over the replicas, too
+    assert np.ptp(np.bincount(segment[chosen[: n_wanted // 2]], minlength=4)) <= 1
+    for label in range(4):
+        gaps = np.diff(chosen[segment[chosen] == label])
+        assert np.ptp(gaps) <= 1
+
+
 def test_frames_are_evenly_spread_over_the_relative_time_of_all_segments():
     segment = np.repeat([0, 1, 2], [100, 50, 50])
     chosen = choose_frames(segment, 200, 40)

@@ -179,7 +179,7 @@ def average_forces(
 
 
 def choose_frames(segment: Int[np.ndarray, "frames"] | None, n_frames: int, n_wanted: int) -> Int[np.ndarray, "wanted"]:
-    """Return frames evenly spread over the relative time within the segments, in its order.
+    """Return frames evenly spread over every segment, which gets its share of them, in order of their relative time.
 
     Parameters
     ----------
@@ -197,12 +197,17 @@ def choose_frames(segment: Int[np.ndarray, "frames"] | None, n_frames: int, n_wa
             fix="Ask for fewer, or sample longer.",
         )
     labels = np.zeros(n_frames, dtype=np.int64) if segment is None else segment
-    place = np.empty(n_frames)
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        place[own] = (np.arange(len(own)) + 0.5) / len(own)
-    order = np.lexsort((labels, place))
-    return order[((np.arange(n_wanted) + 0.5) * n_frames / n_wanted).astype(np.int64)]
+    names, lengths = np.unique(labels, return_counts=True)
+    # shares of the segments, rounded down; those with the largest remainders get one more
+    shares = n_wanted * lengths / n_frames
+    counts = shares.astype(np.int64)
+    counts[np.argsort(counts - shares, kind="stable")[: n_wanted - counts.sum()]] += 1
+    chosen, place = [], []
+    for name, length, count in zip(names, lengths, counts, strict=True):
+        odd = 2 * np.arange(count) + 1
+        chosen.append(np.flatnonzero(labels == name)[odd * length // max(2 * count, 1)])
+        place.append(odd / max(2 * count, 1))
+    return np.concatenate(chosen)[np.argsort(np.concatenate(place), kind="stable")]
 
 
 @dataclass(frozen=True, kw_only=True)
