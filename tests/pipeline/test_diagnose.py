@@ -92,7 +92,7 @@ def test_the_alarm_is_repeated_when_the_run_goes_on(alanine):
 
 
 def test_a_cure_in_the_configuration_is_seen_after_a_restart_from_training(alanine):
-    cured = "network={kind: mace, symmetry: SO(3)}"
+    cured = "network={kind: mace, symmetry: SO(3), l_max_hidden: 2, n_layers: 3}"
     with pytest.raises(InputError, match="--restart-from train"):
         diagnose_again(alanine, cured, verbs=BEFORE_TRAINING)
     with pytest.raises(InputError, match=r"'training\.epochs' is 0"):
@@ -113,11 +113,10 @@ def test_the_command_shows_both_verdicts_and_ends_with_the_code_of_a_failed_chec
 
 def test_remedies_can_be_tried_on_the_mapped_file(alanine, tmp_path):
     mapped, output = alanine / "run" / "mapped.h5", tmp_path / "cured.json"
-    result = invoke(
-        "diagnose", mapped, "--set", "network.kind=mace", "--set", "network.symmetry=SO(3)", "--output", output
-    )
+    network = "network={kind: mace, symmetry: SO(3), l_max_hidden: 2, n_layers: 3}"
+    result = invoke("diagnose", mapped, "--set", network, "--output", output)
     assert result.exit_code == 0
-    assert "cured by network: {kind: mace, symmetry: SO(3)}" in result.output
+    assert "cured by network: {kind: mace, symmetry: SO(3), l_max_hidden: 2" in result.output
     # 200 frames are few
     assert json.loads(output.read_text())["summary"] == {"map_alone": "fail", "with_model": "warn"}
     again = invoke("diagnose", mapped, "--output", output)

@@ -35,7 +35,7 @@ def diagnose(
 
     Examples: beadsmith diagnose runs/methanol
 
-    beadsmith diagnose runs/alanine/mapped.h5 --set network='{kind: mace, symmetry: SO(3)}'
+    beadsmith diagnose runs/alanine/mapped.h5 --set prior.dihedrals=none
     """
     from beadsmith.cli.console import make_console
     from beadsmith.cli.tables import show_diagnosis

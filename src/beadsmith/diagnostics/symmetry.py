@@ -37,7 +37,8 @@ _BOND_CHECKS, _LABEL_CHECK = ("bond overlap", "bond gap", "bond recovery"), "bea
 
 _SEE_HANDS = (
     "Give the prior sines ('prior.dihedrals: fourier') or signed impropers ('prior.impropers: harmonic'), use "
-    "'network: {kind: mace, symmetry: SO(3)}', or keep C-beta ('mapping.beads: backbone_cb')."
+    "'network: {kind: mace, symmetry: SO(3), l_max_hidden: 2, n_layers: 3}', or keep C-beta "
+    "('mapping.beads: backbone_cb')."
 )
 
 

@@ -23,6 +23,7 @@ from example_molecules import make_molecule
 from example_trajectories import make_ideal_gas
 
 BARE = PriorSettings(bonds="none", angles="none", dihedrals="none", impropers="none", repulsion="none")
+HANDED = {"symmetry": "SO(3)", "l_max_hidden": 2, "n_layers": 3}
 NO_PRIOR = ModelSettings(network=SchnetSettings(), prior=BARE)
 HANDS, LABELS, LOST = "hand of the molecules", "bead labels", "lost stereocentres"
 
@@ -114,7 +115,8 @@ def test_glycine_has_no_hand_and_nothing_lost_though_its_beads_are_those_of_alan
 @pytest.mark.parametrize(
     ("model", "correction", "status", "cure"),
     [
-        (ModelSettings(network=MaceSettings(symmetry="SO(3)"), prior=BARE), None, "pass", "SO(3)"),
+        (ModelSettings(network=MaceSettings(**HANDED), prior=BARE), None, "pass", "SO(3)"),
+        (ModelSettings(network=MaceSettings(symmetry="SO(3)"), prior=BARE), None, "warn", "SO(3)"),
         (ModelSettings(network=MaceSettings(), prior=BARE), None, "fail", None),
         (ModelSettings(network=SchnetSettings()), None, "warn", "prior.dihedrals: fourier"),
         (ModelSettings(prior=replace(BARE, dihedrals="cosine", impropers="harmonic")), None, "fail", None),
@@ -131,11 +133,18 @@ def test_hands_are_known_by_rotations_alone_by_sine_terms_or_by_a_correction(map
 
 
 def test_what_sees_the_hand_is_no_remedy_any_more_and_eases_or_cures_lost_stereocentres(maps):
-    fourier, rotations = "prior.dihedrals: fourier", "network: {kind: mace, symmetry: SO(3)}"
+    fourier = "prior.dihedrals: fourier"
+    rotations = "network: {kind: mace, symmetry: SO(3), l_max_hidden: 2, n_layers: 3}"
     for model, correction, status, cures in (
         (NO_PRIOR, None, "warn", []),
         (ModelSettings(network=SchnetSettings()), None, "warn", [fourier]),
-        (ModelSettings(network=MaceSettings(symmetry="SO(3)")), None, "pass", [rotations]),
+        (ModelSettings(network=MaceSettings(**HANDED)), None, "pass", [rotations]),
+        (
+            ModelSettings(network=MaceSettings(symmetry="SO(3)"), prior=BARE),
+            None,
+            "warn",
+            ["network.symmetry: SO(3)"],
+        ),
         (NO_PRIOR, CorrectionSettings(), "pass", ["training.correction in phi, psi"]),
     ):
         checks, _ = judge(maps["core"], model, correction=correction)
@@ -155,9 +164,9 @@ def test_what_sees_the_hand_is_no_remedy_any_more_and_eases_or_cures_lost_stereo
         (True, ModelSettings(network=SchnetSettings(), prior=replace(BARE, impropers="fourier")), "warn", []),
         (
             False,
-            ModelSettings(network=MaceSettings(symmetry="SO(3)"), prior=BARE),
+            ModelSettings(network=MaceSettings(**HANDED), prior=BARE),
             "warn",
-            ["network: {kind: mace, symmetry: SO(3)}"],
+            ["network.symmetry: SO(3)"],
         ),
     ],
 )

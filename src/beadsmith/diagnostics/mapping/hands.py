@@ -9,6 +9,7 @@ from beadsmith.diagnostics.mapping.knowledge import (
     CORRECTION,
     DIHEDRAL_PRIOR,
     IMPROPER_PRIOR,
+    ROTATIONS,
     ROTATIONS_ONLY,
     ModelKnowledge,
 )
@@ -119,7 +120,10 @@ def _cure_hand(check: Check, hand: _Hand, model: ModelKnowledge) -> MappingVerdi
     meaning = check.meaning
     if model.sees_hands:
         # what can be told apart must still be learned, from frames of one hand alone
-        meaning += " This network can tell them apart; whether it learns to, a simulation shows."
+        meaning += " This network can tell them apart"
+        if not model.finds_hands:
+            meaning += ", but its shape makes little of it"
+        meaning += "; whether it learns to, a simulation shows."
     elif status == "warn":
         meaning += (
             " The odd terms of the prior tell them apart, one dihedral at a time; the network adds only what both "
@@ -133,21 +137,21 @@ def _cure_hand(check: Check, hand: _Hand, model: ModelKnowledge) -> MappingVerdi
 def _see_hand(hand: _Hand, model: ModelKnowledge) -> tuple[Status | None, tuple[str, ...]]:
     """Return how well a force field knows a hand (None: not at all), and by which of its settings.
 
-    SO(3) sees all, a correction its own coordinates, sine terms only one dihedral at a time.
+    SO(3) sees all, well if its shape allows; a correction its own coordinates; sine terms one dihedral at a time.
     """
-    if model.sees_hands:
+    if model.finds_hands:
         return "pass", (ROTATIONS_ONLY,)
     if set(_dihedrals(hand)) <= set(model.corrected):
         return "pass", (f"{CORRECTION} in {', '.join(_dihedrals(hand))}",)
     has_impropers = model.has_signed_impropers and hand.molecule.has_impropers
-    known = ((model.has_sine_prior, DIHEDRAL_PRIOR), (has_impropers, IMPROPER_PRIOR))
+    known = ((model.sees_hands, ROTATIONS), (model.has_sine_prior, DIHEDRAL_PRIOR), (has_impropers, IMPROPER_PRIOR))
     cures = tuple(name for is_set, name in known if is_set)
     return ("warn" if cures else None), cures
 
 
 def _list_switches(model: ModelKnowledge) -> list[str]:
     """Return the settings that tell hands apart and are not set already."""
-    known = ((model.sees_hands, ROTATIONS_ONLY), (model.has_sine_prior, f"{DIHEDRAL_PRIOR} with its sine terms"))
+    known = ((model.finds_hands, ROTATIONS_ONLY), (model.has_sine_prior, f"{DIHEDRAL_PRIOR} with its sine terms"))
     return [name for is_set, name in known if not is_set]
 
 
@@ -223,7 +227,7 @@ def _judge_inversion(molecules: tuple[MoleculeSurvey, ...], model: ModelKnowledg
         return [MappingVerdict(check=check, map_alone="pass")]
     if has_improper and model.holds_impropers:
         return [MappingVerdict(check=replace(check, status="pass"), map_alone=check.status, cures=(IMPROPER_PRIOR,))]
-    cures = (ROTATIONS_ONLY,) if model.sees_hands else ()
+    cures = (ROTATIONS,) if model.sees_hands else ()
     return [MappingVerdict(check=check, map_alone=check.status, cures=cures)]
 
 
@@ -236,7 +240,7 @@ def _suggest_improper(model: ModelKnowledge, *, has_improper: bool) -> str:
         )
     else:
         held = f"{f'{name} and set' if name else 'Set'} {IMPROPER_PRIOR}, which holds its sign"
-    return f"{held}." if model.sees_hands else f"{held}, or use {ROTATIONS_ONLY}."
+    return f"{held}." if model.finds_hands else f"{held}, or use {ROTATIONS_ONLY}."
 
 
 def _is_one_handed(centre: CentreMeasurement) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from beadsmith.networks.hipnn import HipnnSettings
 from beadsmith.networks.kinds import NetworkSettings
+from beadsmith.networks.mace import MaceSettings
 from beadsmith.priors.settings import PriorSettings
 from beadsmith.training.slow_coordinates import CorrectionSettings
 
@@ -13,7 +14,8 @@ PAIR_CLASSES = "network.pair_classes: true"
 EXCLUSIONS = "network.exclusions: 1"
 DIHEDRAL_PRIOR = "prior.dihedrals: fourier"
 IMPROPER_PRIOR = "prior.impropers: harmonic"
-ROTATIONS_ONLY = "network: {kind: mace, symmetry: SO(3)}"
+ROTATIONS = "network.symmetry: SO(3)"
+ROTATIONS_ONLY = "network: {kind: mace, symmetry: SO(3), l_max_hidden: 2, n_layers: 3}"
 CORRECTION = "training.correction"
 REPULSION = "prior.repulsion: tangent"
 GRAPH_TYPES = "mapping.types: graph"
@@ -38,6 +40,8 @@ class ModelKnowledge:
     """Kind of the network, or ``"none"``."""
     sees_hands: bool
     """Whether the network has another energy for mirror images."""
+    finds_hands: bool
+    """Whether it does so clearly enough from the start to learn it: MACE with tensors and three layers."""
     sees_bonds: bool
     """Whether the network knows how two beads are bonded."""
     has_bond_prior: bool
@@ -72,12 +76,16 @@ class ModelKnowledge:
 def describe_model(settings: ModelSettings, correction: CorrectionSettings | None = None) -> ModelKnowledge:
     """Return what a force field with these settings will be able to tell apart.
 
-    A network of distances and angles, and MACE with O(3) symmetry, has one energy for both hands of a molecule.
+    A network of distances and angles, and MACE with O(3) symmetry, has one energy for both hands of a molecule. With
+    SO(3) symmetry, a hundred times less of the energy depends on the hand in two layers of vectors than in three layers
+    of tensors, and training hardly finds it (``docs/explanation/mace.md``).
     """
     network, prior = settings.network, settings.prior
+    handed = network if isinstance(network, MaceSettings) and network.symmetry == "SO(3)" else None
     return ModelKnowledge(
         network="none" if network is None else network.kind,
-        sees_hands=getattr(network, "symmetry", "O(3)") == "SO(3)",
+        sees_hands=handed is not None,
+        finds_hands=handed is not None and handed.l_max_hidden == 2 and handed.n_layers == 3,
         sees_bonds=network is not None and network.pair_classes,
         has_bond_prior=prior.bonds != "none",
         excludes_bonds=network is not None and network.exclusions > 0,
