@@ -31,6 +31,7 @@ WITHIN = 20.0
 """Time in which bonds without a prior are expected to switch [ps]."""
 
 N_PROBED = 100
+PROBES = ("path", "barrier")
 
 _HEXANE = (
     "baseline=false",
@@ -49,6 +50,7 @@ _ALANINE = (
     "evaluation.discard=80 ps",
 )
 _NO_SINES = ("prior.dihedrals=cosine", "prior.impropers=cosine")
+_BARRIER = "evaluation.inversion_barrier={}"
 _SHALLOW = "n_features: 16, l_max_hidden: 1, correlation: 3, n_layers: 2"
 _DEEP = "n_features: 8, l_max_hidden: 2, correlation: 2, n_layers: 3"
 
@@ -78,8 +80,8 @@ ROWS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "core",
         (*_ALANINE, *_NO_SINES, *_use_mace(_DEEP)),
     ),
-    "core beta map 2, O(3)": ("capped_alanine", "core_beta_map2", (*_ALANINE, *_NO_SINES)),
-    "core beta map 2, O(3), signed improper": ("capped_alanine", "core_beta_map2", (*_ALANINE, _NO_SINES[0])),
+    "core beta map 2, O(3)": ("capped_alanine", "core_beta_map2", (*_ALANINE, *_NO_SINES, _BARRIER)),
+    "core beta map 2, O(3), signed improper": ("capped_alanine", "core_beta_map2", (*_ALANINE, _NO_SINES[0], _BARRIER)),
 }
 """By row: reference, map, and what replaces settings of the example."""
 
@@ -149,7 +151,7 @@ def describe_bonds(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_hand(evaluation: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the share of phi > 0, asymmetries, the distance from the reference, and energies of D-alanine."""
+    """Return the share of phi > 0, asymmetries, distance from the reference, barriers, and energies of D-alanine."""
     ((kind, comparison),) = evaluation["comparisons"]["network"]["molecules"].items()
     systems = {which: evaluation["systems"][which]["molecules"][kind] for which in ("network", "reference")}
     (label,) = comparison["surfaces"]
@@ -161,6 +163,9 @@ def describe_hand(evaluation: dict[str, Any], folder: Path) -> dict[str, Any]:
         "jensen_shannon_by_chance": surface["jensen_shannon"]["expected_by_chance"]["value"],
         "stereocentre_flips": {
             centre: entry["n_flips"] for centre, entry in systems["network"]["stereocentres"].items()
+        },
+        "inversion": {
+            probe: _drop_profiles(evaluation["probes"][f"inversion_{probe}"].get(kind, {})) for probe in PROBES
         },
         "mirror_image": compare_hands(folder),
     }
@@ -185,6 +190,12 @@ def compare_hands(folder: Path) -> dict[str, float]:
     return {
         "relative": float(difference.max() / np.abs(here).mean()),
         "difference": float(np.sqrt(np.mean(difference**2))),
+    }
+
+
+def _drop_profiles(centres: dict[str, Any]) -> dict[str, Any]:
+    return {
+        centre: {key: value for key, value in entry.items() if key != "profile"} for centre, entry in centres.items()
     }
 
 
