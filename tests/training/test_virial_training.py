@@ -289,7 +289,7 @@ def test_virial_labels_without_virials_are_refused(tmp_path):
     bare = replace(make_virial_liquid(8), virial=None)
     with pytest.raises(InputError, match=r"'training.labels.virials' is 1, but no mapped trajectory has virials"):
         check_kinds(LabelSettings(virials=1.0), ThermalForm(), (bare,))
-    with pytest.raises(InputError, match=r"'training.volume_term' is given, but not every mapped trajectory"):
+    with pytest.raises(InputError, match=r"'training.volume_term' is given, but no mapped trajectory"):
         run(tmp_path, bare)
 
 
